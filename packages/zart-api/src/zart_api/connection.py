@@ -1,0 +1,81 @@
+"""The app's client: the one it was given, or one of its own that opens when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from zart_core.errors import StoreUnavailable
+from zart_scheduler import Client, check_schema
+
+_PATIENCE: Final = 6.0
+"""Seconds that a readiness check may take: a little more than connecting may."""
+
+_log = logging.getLogger(__name__)
+
+
+class Connection:
+    """Holds the client that the routes use.
+
+    A mounted app gets no lifespan, so the client opens with the first request that needs it; an opening that failed
+    is tried again by the next one.
+
+    Args:
+        client: A client that its owner opens and closes.
+        database_url: Where to connect otherwise, as `Client` takes it.
+    """
+
+    def __init__(self, client: Client | None, database_url: str | None) -> None:
+        self._given, self._database_url = client, database_url
+        self._own: Client | None = None
+        self._opening = asyncio.Lock()
+
+    async def client(self) -> Client:
+        """Return the open client.
+
+        Raises:
+            ConfigurationError: No database is named anywhere.
+            StoreUnavailable: The database cannot be reached.
+        """
+        if self._given is not None:
+            return self._given
+        async with self._opening:
+            if self._own is None:
+                client = Client(self._database_url)
+                await client.__aenter__()
+                self._own = client
+        return self._own
+
+    async def warm(self) -> None:
+        """Open the client if the database can be reached; if it cannot, the first request tries again.
+
+        Raises:
+            ConfigurationError: No database is named anywhere.
+        """
+        try:
+            await self.client()
+        except StoreUnavailable as error:
+            _log.warning("serving without a database until it can be reached: %s", error)
+
+    async def check(self) -> None:
+        """Return if requests can be served.
+
+        Raises:
+            SchemaOutOfDate: The schema is older than this release needs.
+            StoreUnavailable: The database cannot be reached; where it is stands in the log only.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                client = await self.client()
+                await asyncio.to_thread(check_schema, client.conninfo)
+        except (StoreUnavailable, TimeoutError) as error:
+            _log.warning("not ready: %s", error or "the database does not answer")
+            raise StoreUnavailable("the database cannot be reached; the server's log says why") from error
+
+    async def close(self) -> None:
+        """Close the client, unless it was given."""
+        async with self._opening:
+            own, self._own = self._own, None
+            if own is not None:
+                await own.__aexit__(None, None, None)

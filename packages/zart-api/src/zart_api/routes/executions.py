@@ -1,0 +1,145 @@
+"""Executions: start, list, look at, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AwareDatetime
+
+from zart_api import bodies, schemas
+from zart_api.deps import ClientDep, ExecutionId, JsonBody, ServicesDep, WithPayloads
+from zart_api.paths import encoded_segment
+from zart_api.problems import RefusedError
+from zart_api.replies import documented, reply
+from zart_core import RunState
+from zart_core.spi import MISSING, reach
+
+MAX_LIMIT: Final = 200
+
+router = APIRouter(prefix="/executions", tags=["executions"])
+
+_PAYLOADS: Final[Any] = {
+    "input": True,
+    "result": True,
+    "steps": {"__all__": {"result"}},
+    "events": {"__all__": {"payload"}},
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=schemas.StartedOut,
+    responses=documented(400, 404, 409, 413, 415, 422, existing=schemas.StartedOut),
+    openapi_extra=bodies.request_body({"$ref": "#/components/schemas/StartIn"}, required=True),
+)
+async def start_execution(
+    request: Request,
+    body: JsonBody,
+    client: ClientDep,
+    parts: ServicesDep,
+    idempotency_key: Annotated[
+        str | None, Header(description="Not taken without `execution_id`, which is the key of a start.")
+    ] = None,
+) -> Response:
+    """Start a workflow. The same `execution_id`, workflow and input start once: repeating is safe."""
+    wanted = bodies.shaped(schemas.StartIn, body)
+    if idempotency_key is not None and wanted.execution_id is None:
+        raise RefusedError(422, "send `execution_id` in the body: it is the idempotency key of a start")
+    handle = await client.start_input(
+        wanted.workflow,
+        wanted.input if "input" in wanted.model_fields_set else MISSING,
+        allow_unknown=wanted.allow_unknown,
+        execution_id=wanted.execution_id,
+        at=wanted.at,
+        delay=wanted.delay,
+        queue=wanted.queue,
+        priority=wanted.priority,
+        tags=wanted.tags,
+        on_conflict=wanted.on_conflict,
+    )
+    reach("after-accept")
+    here = f"{request.scope.get('root_path', '')}{parts.prefix}/v1/executions/{encoded_segment(handle.execution_id)}"
+    started = schemas.StartedOut(execution_id=handle.execution_id, existing=bool(handle.existing))
+    if started.existing:
+        return reply(started, 200, headers={"Location": here, "Zart-Existing": "true"})
+    return reply(started, 201, headers={"Location": here})
+
+
+@router.get("", response_model=schemas.RunPage, responses=documented(422))
+async def list_executions(
+    client: ClientDep,
+    *,
+    state: Annotated[RunState | None, Query(description="Only runs in this state.")] = None,
+    workflow: Annotated[schemas.Text | None, Query(description="Only this workflow.")] = None,
+    tag: Annotated[
+        list[schemas.Text] | None, Query(description="Only with this tag, `key=value`; may be repeated.")
+    ] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Created at this time or later.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Created before this time.")] = None,
+    queue: Annotated[schemas.Text | None, Query(description="Only this queue.")] = None,
+    search: Annotated[schemas.Text | None, Query(description="Part of the execution's id.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
+    cursor: Annotated[schemas.Text | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> Response:
+    """List executions by their current runs, newest first."""
+    page = await client.list_runs(
+        state=state,
+        workflow=workflow,
+        tags=_tags(tag),
+        since=since,
+        until=until,
+        queue=queue,
+        search=search,
+        limit=limit,
+        cursor=cursor,
+    )
+    return reply(schemas.RunPage.model_validate(page))
+
+
+@router.get("/{execution_id}", response_model=schemas.ExecutionOut, responses=documented(404, 422))
+async def get_execution(
+    execution_id: ExecutionId, client: ClientDep, with_payloads: WithPayloads
+) -> Response:
+    """Show an execution: its state, what it waits for, its steps and events."""
+    details = await client.handle(execution_id).describe()
+    return reply(schemas.ExecutionOut.model_validate(details), without=None if with_payloads else _PAYLOADS)
+
+
+@router.get("/{execution_id}/runs", response_model=schemas.RunPage, responses=documented(404))
+async def list_runs_of_execution(execution_id: ExecutionId, client: ClientDep) -> Response:
+    """List the runs of an execution, oldest first."""
+    return reply(schemas.RunPage.model_validate({"items": await client.handle(execution_id).runs()}))
+
+
+@router.get("/{execution_id}/steps", response_model=schemas.StepPage, responses=documented(404, 422))
+async def list_steps(execution_id: ExecutionId, client: ClientDep, with_payloads: WithPayloads) -> Response:
+    """List the steps of the current run, in order."""
+    details = await client.handle(execution_id).describe()
+    page = schemas.StepPage.model_validate({"items": details.steps})
+    return reply(page, without=None if with_payloads else {"items": {"__all__": {"result"}}})
+
+
+@router.post(
+    "/{execution_id}/cancel",
+    status_code=202,
+    response_model=schemas.StateOut,
+    responses=documented(400, 404, 409, 413, 415, 422),
+    openapi_extra=bodies.request_body({"$ref": "#/components/schemas/CancelIn"}, required=False),
+)
+async def cancel_execution(execution_id: ExecutionId, body: JsonBody, client: ClientDep) -> Response:
+    """Ask the current run to stop; it begins no new step. Repeating is safe."""
+    wanted = bodies.shaped(schemas.CancelIn, {} if body is None else body)
+    state = await client.handle(execution_id).cancel(wanted.reason)
+    return reply(schemas.StateOut(execution_id=execution_id, state=state), 202)
+
+
+def _tags(texts: list[str] | None) -> dict[str, str] | None:
+    tags = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise RefusedError(422, f"tag: {text!r} is not `key=value`")
+        tags[key] = value
+    return tags or None

@@ -1,0 +1,1 @@
+"""The command zart: migrate, run workers, start, watch and cancel durable workflows."""

@@ -1,0 +1,96 @@
+"""The command `zart`: one noun, one file under `commands/`; one verb, one function."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from zart_cli import settings
+from zart_cli.commands import api, db, dev, events, migrate, runs, worker, workflows
+from zart_cli.exitcodes import ExitCode
+from zart_cli.reporting import reporting_errors
+from zart_cli.settings import Format
+from zart_cli.verbs import with_globals
+
+
+class Zart(TyperGroup):
+    """The root command; also words that make no sense are reported as all errors are."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any) -> Any:
+        """Run one command and leave with its exit code."""
+        words = list(sys.argv[1:] if args is None else args)
+        settings.begin(output=_output_meant(words))
+        options["standalone_mode"] = False
+        try:
+            with reporting_errors():
+                code = super().main(words, prog_name or "zart", **options)
+        except typer.Exit as exit_:
+            code = exit_.exit_code
+        sys.exit(code if isinstance(code, int) else int(ExitCode.OK))
+
+
+def _output_meant(words: Sequence[str]) -> Format:
+    """Return what `-o` says, for errors that come before the options are read."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        for value in (following if word in {"-o", "--output"} else "", *_glued(word)):
+            if value in set(Format):
+                return Format(value)
+    return Format.TABLE
+
+
+def _glued(word: str) -> list[str]:
+    return [
+        word.removeprefix(start) for start in ("--output=", "-o") if word.startswith(start) and word != start
+    ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"zart {version('zart-cli')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Durable execution for Python on PostgreSQL.
+
+    Start here: zart dev MODULE  serves your workflows with a PostgreSQL of its own.
+    """
+
+
+app = typer.Typer(
+    cls=Zart,
+    name="zart",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.callback()(with_globals(_root))
+for module in (dev, worker, api, migrate):
+    module.register(app)
+for module in (runs, events, workflows, db):
+    app.add_typer(module.group)
+
+
+def main() -> None:
+    """Run `zart`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="zart")
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,351 @@
+"""The event loop of one body (L13): small, deterministic, pumped from the worker's loop.
+
+It runs what is ready, in order, and nothing else: no sockets, no pipes, no clock of its own. In-memory timers and
+threads are bridged to the host loop and counted, so that "nothing is ready, no timer, no thread" means exactly that
+every branch waits for something durable. Every task made in the body gets its scope here, when it is created (L5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from asyncio import AbstractEventLoop, Task, events, futures, tasks
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from types import CodeType
+from typing import Any, NamedTuple, NoReturn
+
+from zart_core.call import Call
+from zart_core.errors import UsageError, WrongTask
+from zart_core.identity import Scope
+
+PUMP_LIMIT = 1000
+"""Most callbacks run by one pump, so that a busy body leaves the host loop time for others."""
+
+
+def _codes_of(*functions: Any) -> frozenset[CodeType]:
+    """Return the code objects of `functions` and of the comprehensions inside them."""
+    found: set[CodeType] = set()
+    for function in functions:
+        code = function.__code__
+        found.add(code)
+        found.update(constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return frozenset(found)
+
+
+_iterator_of_313 = getattr(tasks, "_AsCompletedIterator", None)
+_AS_COMPLETED = _codes_of(
+    asyncio.as_completed, *([_iterator_of_313.__init__] if _iterator_of_313 is not None else [])
+)
+_WAIT_FOR = asyncio.wait_for.__code__
+_WAIT_FOR_MAKES_TASKS = sys.version_info < (3, 12)
+
+
+class Branch(NamedTuple):
+    """A task's scope, and the context it runs in."""
+
+    scope: Scope
+    context: contextvars.Context
+
+
+class BodyHandle:
+    """A callback that waits for its turn on a body loop."""
+
+    __slots__ = ("args", "callback", "context", "loop", "timer")
+
+    def __init__(
+        self,
+        loop: BodyLoop,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: contextvars.Context | None,
+    ) -> None:
+        self.loop, self.args, self.context = loop, args, context or contextvars.copy_context()
+        self.callback: Callable[..., Any] | None = callback
+        self.timer: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Do not run the callback."""
+        self.callback, self.args = None, ()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.loop.timers.discard(self)
+
+    def cancelled(self) -> bool:
+        """Return whether `cancel` was called."""
+        return self.callback is None
+
+    def when(self) -> float:
+        """Return the host loop's time at which a timer fires."""
+        return self.timer.when() if self.timer is not None else self.loop.time()
+
+
+class BodyLoop(AbstractEventLoop):
+    """The loop of one body. `wake` is called on the host loop when a timer or thread has made something ready."""
+
+    def __init__(self, host: AbstractEventLoop, wake: Callable[[], None]) -> None:
+        self.host, self._wake = host, wake
+        self.ready: deque[BodyHandle] = deque()
+        self.timers: set[BodyHandle] = set()
+        self.threads = 0
+        self.branches: dict[Task[Any], Branch] = {}
+        self._prune_at = 64
+        self._pumping = False
+        self._generators: set[AsyncGenerator[Any, Any]] = set()
+
+    @property
+    def is_quiescent(self) -> bool:
+        """Whether nothing can happen in the body until an outcome is delivered."""
+        return not self.ready and not self.timers and not self.threads
+
+    # -- running
+
+    def pump(self) -> bool:
+        """Run what is ready, at most PUMP_LIMIT callbacks; return whether nothing is left."""
+        if self._pumping:
+            return False
+        self._pumping = True
+        outer = events._get_running_loop()  # noqa: SLF001 - the only way to nest a loop that does no I/O
+        hooks = sys.get_asyncgen_hooks()
+        events._set_running_loop(self)  # noqa: SLF001
+        sys.set_asyncgen_hooks(firstiter=self._generators.add, finalizer=self._finalize)
+        try:
+            for _ in range(PUMP_LIMIT):
+                if not self.ready:
+                    return True
+                handle = self.ready.popleft()
+                if handle.callback is not None:
+                    try:
+                        handle.context.run(handle.callback, *handle.args)
+                    except (SystemExit, KeyboardInterrupt):
+                        continue  # the task holds it as its exception; it must not stop the worker's loop
+            return not self.ready
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+            events._set_running_loop(outer)  # noqa: SLF001
+            self._pumping = False
+
+    def start(
+        self, coroutine: Coroutine[Any, Any, Any], scope: Scope, context: contextvars.Context
+    ) -> Task[Any]:
+        """Make the body's own task."""
+        task = tasks.Task(coroutine, loop=self, context=context)
+        self.branches[task] = Branch(scope, context)
+        return task
+
+    def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
+        self._generators.discard(generator)
+        self.start(generator.aclose(), Scope("~"), contextvars.copy_context())
+
+    def current_scope(self) -> Scope:
+        """Return the scope of the task that runs now."""
+        task = tasks.current_task(self)
+        assert task is not None  # noqa: S101 - callers have checked where they are
+        return self.branches[task].scope
+
+    def run_inside(self, context: contextvars.Context, callback: Callable[[], Any]) -> None:
+        """Run `callback` at once, as if a task of that context did."""
+        outer = events._get_running_loop()  # noqa: SLF001
+        events._set_running_loop(self)  # noqa: SLF001
+        try:
+            context.run(callback)
+        finally:
+            events._set_running_loop(outer)  # noqa: SLF001
+
+    def live_tasks(self) -> list[Task[Any]]:
+        """Return the tasks that are not done, in the order of their creation."""
+        return [task for task in self.branches if not task.done()]
+
+    # -- what Task, Future and asyncio's primitives use
+
+    def create_task(
+        self,
+        coro: Any,
+        *,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+        **options: Any,
+    ) -> Task[Any]:
+        """Make a task with a scope of its own; one made directly of a call shares its creator's."""
+        current = tasks.current_task(self)
+        if current is None:
+            coro.close()
+            raise WrongTask(
+                "a task was created from a callback: create tasks in the body itself, so that replay can name them"
+            )
+        parent = self.branches[current].scope
+        shares = isinstance(coro, Call)
+        if not shares:
+            callers = self._callers()
+            if callers & _AS_COMPLETED:
+                coro.close()
+                raise UsageError(
+                    "asyncio.as_completed over coroutines starts them in no fixed order, so a replay could swap them; "
+                    "make tasks first: asyncio.as_completed([asyncio.create_task(c) for c in coroutines])"
+                )
+            # Before 3.12 wait_for runs its awaitable in a task; later it does not. One identity for both.
+            shares = _WAIT_FOR_MAKES_TASKS and _WAIT_FOR in callers
+        context = context or contextvars.copy_context()
+        task = tasks.Task(coro, loop=self, name=name, context=context)
+        scope = parent if shares else parent.branch(getattr(coro, "__qualname__", ""))
+        self.branches[task] = Branch(scope, context)
+        if len(self.branches) > self._prune_at:
+            self.branches = {task: branch for task, branch in self.branches.items() if not task.done()}
+            self._prune_at = 2 * len(self.branches) + 64
+        return task
+
+    @staticmethod
+    def _callers() -> set[CodeType]:
+        frame, found = sys._getframe(2), set()  # noqa: SLF001 - who asked for the task decides about its scope
+        for _ in range(4):
+            found.add(frame.f_code)
+            if frame.f_back is None:
+                break
+            frame = frame.f_back
+        return found
+
+    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+        """Run `callback` in this or the next pump."""
+        handle = BodyHandle(self, callback, args, context)
+        self.ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
+        """Run `callback` soon; may be called from any thread."""
+        handle = BodyHandle(self, callback, args, context)
+        self.threads += 1
+
+        def arrive() -> None:
+            self.threads -= 1
+            self.ready.append(handle)
+            self._wake()
+
+        self.host.call_soon_threadsafe(arrive)
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
+        """Run `callback` after `delay` seconds. The run cannot park until then."""
+        return self.call_at(self.host.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
+        """Run `callback` at the host loop's time `when`. The run cannot park until then."""
+        handle = BodyHandle(self, callback, args, context)
+
+        def fire() -> None:
+            self.timers.discard(handle)
+            self.ready.append(handle)
+            self._wake()
+
+        handle.timer = self.host.call_at(when, fire)
+        self.timers.add(handle)
+        return handle
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """Run `func` in a thread of the host's executor. The run cannot park until it returns."""
+        outer = self.create_future()
+        self.threads += 1
+
+        def back(inner: asyncio.Future[Any]) -> None:
+            self.threads -= 1
+            if not outer.done():
+                if inner.cancelled():
+                    outer.cancel()
+                elif (error := inner.exception()) is not None:
+                    outer.set_exception(
+                        RuntimeError("StopIteration in a thread")
+                        if isinstance(error, StopIteration)
+                        else error
+                    )
+                else:
+                    outer.set_result(inner.result())
+            self._wake()
+
+        self.host.run_in_executor(executor, func, *args).add_done_callback(back)
+        return outer
+
+    def time(self) -> float:
+        """Return the host loop's monotonic time."""
+        return self.host.time()
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Return a future of this loop."""
+        return futures.Future(loop=self)
+
+    def get_debug(self) -> bool:
+        """Return False: debugging is the host loop's."""
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        """Do nothing."""
+
+    def get_task_factory(self) -> None:
+        """Return None: tasks are made here, with their scope."""
+
+    def is_running(self) -> bool:
+        """Return True, as a loop that is asked is being pumped."""
+        return True
+
+    def is_closed(self) -> bool:
+        """Return False: a body loop holds nothing that could be closed."""
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Ignore what asyncio would log of branches that are unwound."""
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        """Called by asyncio when a timer is cancelled; the handle has done all that is needed."""
+
+    async def shutdown_asyncgens(self) -> None:
+        """Do nothing; generators are closed when they are collected."""
+
+
+def _refuse(name: str) -> Callable[..., NoReturn]:
+    def refuse(self: BodyLoop, *args: Any, **options: Any) -> NoReturn:
+        raise UsageError(
+            f"a workflow's body did I/O ({name}): a body is replayed, so it must not touch the outside world; "
+            f"do I/O in a step (or in capture), and await that from the body"
+        )
+
+    refuse.__name__ = name
+    return refuse
+
+
+for _name in [
+    "add_reader",
+    "add_writer",
+    "remove_reader",
+    "remove_writer",
+    "add_signal_handler",
+    "remove_signal_handler",
+    "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "create_connection",
+    "create_datagram_endpoint",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "getaddrinfo",
+    "getnameinfo",
+    "sendfile",
+    "sock_accept",
+    "sock_connect",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendfile",
+    "sock_sendto",
+    "start_tls",
+    "subprocess_exec",
+    "subprocess_shell",
+]:
+    setattr(BodyLoop, _name, _refuse(_name))

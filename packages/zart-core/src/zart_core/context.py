@@ -1,0 +1,201 @@
+"""The operations of a body. Each returns a `Call`; outside a body they raise `NotInRun`, in a step `NestedStep`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import lru_cache
+from inspect import isfunction
+from typing import Any, ParamSpec, TypeVar, overload
+from uuid import UUID, uuid4
+
+from zart_core.call import Call, StepCall
+from zart_core.codec import MISSING, Codec
+from zart_core.current import ExecutionContext, context, require_body
+from zart_core.definition import ErrorTypes, Step
+from zart_core.duration import Duration, seconds
+from zart_core.errors import ConfigurationError
+from zart_core.hints import resolve_hints
+from zart_core.identity import check_name
+from zart_core.operations import CaptureOperation, EventOperation, SleepOperation
+from zart_core.retry import RetryPolicy
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_SECONDS = 100 * 366 * 86400.0
+"""Longest sleep or wait: about a hundred years."""
+
+
+def _length(value: Duration, what: str) -> float:
+    return min(seconds(value, what=what), MAX_SECONDS)
+
+
+def sleep(name: str, duration: Duration) -> Call[None]:
+    """Wait durably: the wake-up time is recorded once, and a parked run holds nothing but a row.
+
+    Args:
+        name: What the sleep is called in the records.
+        duration: Seconds, `timedelta` or text such as "3d". Zero and less is over at once.
+    """
+    length = _length(duration, "duration of a sleep")
+    body = require_body("sleep()")
+    return Call(body, check_name("sleep", name), SleepOperation(name, length, None))
+
+
+def sleep_until(name: str, when: datetime) -> Call[None]:
+    """Wait durably until `when`, by the database's clock. A moment in the past is over at once.
+
+    Raises:
+        ConfigurationError: `when` has no time zone.
+    """
+    if not isinstance(when, datetime) or when.tzinfo is None:
+        raise ConfigurationError(f"sleep_until needs a datetime with a time zone, such as datetime.now(UTC), not {when!r}")
+    body = require_body("sleep_until()")
+    return Call(body, check_name("sleep", name), SleepOperation(name, None, when))
+
+
+@overload
+def wait_for_event(name: str, *, timeout: Duration | None = None) -> Call[Any]: ...
+@overload
+def wait_for_event(name: str, payload_type: type[T], *, timeout: Duration | None = None) -> Call[T]: ...
+@overload
+def wait_for_event(name: str, payload_type: Any, *, timeout: Duration | None = None) -> Call[Any]: ...
+def wait_for_event(name: str, payload_type: Any = Any, *, timeout: Duration | None = None) -> Call[Any]:
+    """Wait for an event of that name, also one that came earlier, and return its payload.
+
+    Args:
+        name: The event's name; each wait of a name consumes one event, in the order of their acceptance.
+        payload_type: What the payload is; anything that pydantic knows.
+        timeout: Longest wait; None waits without limit.
+
+    Raises:
+        EventTimeout: None came in time. The wait consumes nothing then.
+        PayloadInvalid: The payload has another shape.
+    """
+    limit = None if timeout is None else _length(timeout, "timeout")
+    codec = Codec.of(payload_type, what=f"payload of event {name!r}")
+    body = require_body("wait_for_event()")
+    return Call(body, check_name("event", name), EventOperation(name, codec, limit))
+
+
+@overload
+def capture(name: str, fn: Callable[[], Awaitable[T]]) -> Call[T]: ...
+@overload
+def capture(name: str, fn: Callable[[], T]) -> Call[T]: ...
+def capture(name: str, fn: Callable[[], Any]) -> Call[Any]:
+    """Run `fn` once and record what it returns: for what a replay must not decide anew.
+
+    Args:
+        name: What it is called in the records.
+        fn: Sync (runs in a thread) or async; its return annotation tells how the value is stored.
+    """
+    hint = resolve_hints(fn, {}).get("return", MISSING) if isfunction(fn) else MISSING
+    codec = Codec.of(hint, what=f"value of {name!r}")
+    body = require_body("capture()")
+    return Call(body, check_name("capture", name), CaptureOperation(name, fn, codec))
+
+
+def now() -> Call[datetime]:
+    """Return the database's time, aware and in UTC, recorded once."""
+    body = require_body("now()")
+    return Call(body, "now", CaptureOperation("now", None, Codec.of(datetime, what="time")))
+
+
+def new_uuid() -> Call[UUID]:
+    """Return a random UUID, recorded once."""
+    body = require_body("new_uuid()")
+    return Call(body, "new_uuid", CaptureOperation("new_uuid", _uuid, Codec.of(UUID, what="UUID")))
+
+
+def random_float() -> Call[float]:
+    """Return a random number in [0, 1), recorded once."""
+    body = require_body("random_float()")
+    return Call(body, "random_float", CaptureOperation("random_float", _random, Codec.of(float, what="number")))
+
+
+async def _uuid() -> UUID:
+    return uuid4()
+
+
+async def _random() -> float:
+    return random.random()  # noqa: S311 - for decisions, not for secrets
+
+
+class Context:
+    """The operations as methods, for workflows that are registered without decorators."""
+
+    sleep = staticmethod(sleep)
+    sleep_until = staticmethod(sleep_until)
+    wait_for_event = staticmethod(wait_for_event)
+    capture = staticmethod(capture)
+    now = staticmethod(now)
+    new_uuid = staticmethod(new_uuid)
+    random_float = staticmethod(random_float)
+
+    @property
+    def execution(self) -> ExecutionContext:
+        """What is known of the execution that runs this code."""
+        return context()
+
+    def step(  # noqa: PLR0913 - one keyword for each thing one may say of a step
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        *args: Any,
+        retry: str | RetryPolicy | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: str = "global",
+        retry_on: ErrorTypes = (),
+        no_retry_on: ErrorTypes = (),
+        **kwargs: Any,
+    ) -> StepCall[Any]:
+        """Make a call of `fn` as the step `name`; `args` and the other keywords are its arguments."""
+        step = _step(fn, name, retry, timeout, timeout_scope, retry_on, no_retry_on)
+        return step(*args, **kwargs)
+
+
+@lru_cache(maxsize=1024)
+def _step(  # noqa: PLR0913 - as many as `Context.step` takes
+    fn: Callable[..., Any],
+    name: str,
+    retry: str | RetryPolicy | None,
+    timeout: Duration | None,
+    timeout_scope: str,
+    retry_on: ErrorTypes,
+    no_retry_on: ErrorTypes,
+) -> Step[..., Any]:
+    return Step(
+        fn,
+        name,
+        retry=retry,
+        timeout=timeout,
+        timeout_scope=timeout_scope,
+        retry_on=retry_on,
+        no_retry_on=no_retry_on,
+    )
+
+
+def current() -> Context:
+    """Return the operations of the body that runs now.
+
+    Raises:
+        NotInRun: No body runs.
+    """
+    require_body("current()")
+    return Context()
+
+
+__all__ = [
+    "Context",
+    "capture",
+    "context",
+    "current",
+    "new_uuid",
+    "now",
+    "random_float",
+    "sleep",
+    "sleep_until",
+    "wait_for_event",
+]

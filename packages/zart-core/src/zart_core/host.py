@@ -1,0 +1,74 @@
+"""What a worker gives the engine: a claimed run, and what a run needs of the worker that holds it."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from zart_core.items import Item
+from zart_core.journal import AttemptRecord, Record
+
+if TYPE_CHECKING:
+    from zart_core.executor import ActiveRun
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run that this process owns since its claim raised the run's `epoch`, with its whole journal."""
+
+    run_id: str
+    execution_id: str
+    run_index: int
+    workflow: str
+    version: str
+    queue: str
+    tags: Mapping[str, str]
+    started_at: datetime
+    deadline: datetime | None
+    epoch: int
+    input: bytes
+    records: tuple[Record, ...]
+    attempts: tuple[AttemptRecord, ...]
+
+
+class Left(Enum):
+    """Why a run left its worker."""
+
+    PARKED = "parked"
+    RELEASED = "released"
+    ENDED = "ended"
+    BLOCKED = "blocked"
+    LOST = "lost"
+
+
+class Host(Protocol):
+    """What a run needs of the worker that holds it."""
+
+    loop: AbstractEventLoop
+    threads: Executor
+    max_payload: int
+
+    def put(self, item: Item) -> None:
+        """Write `item` with the next flush, and answer the run."""
+        ...
+
+    def left(self, run: ActiveRun, why: Left) -> None:
+        """Take note that the run is not this worker's any more."""
+        ...
+
+    def look(self) -> None:
+        """Look soon whether a run of this worker is to be stopped, or something has come for it."""
+        ...
+
+    async def now(self) -> datetime:
+        """Return the database's time."""
+        ...
+
+    def random(self) -> float:
+        """Return a number in [0, 1), for jitter."""
+        ...

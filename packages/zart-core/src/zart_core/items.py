@@ -1,0 +1,116 @@
+"""What a run asks its checkpoint writer to write. One item is one write, in the order in which they are put.
+
+Records, attempts and collects need no lock on the run's task row. The others do, so the database may answer
+"busy" and they are tried again. What the database decides takes its turn when the flush is built (storage order).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from zart_core.journal import UNSET, Kind, Outcome
+
+if TYPE_CHECKING:
+    from zart_core.executor import ActiveRun
+
+
+@dataclass(slots=True)
+class Item:
+    """One write for one run."""
+
+    run: ActiveRun
+
+
+@dataclass(slots=True)
+class RecordItem(Item):
+    """The outcome of a call that this process made. A sleep has `length` or `until` and no turn yet."""
+
+    identity: str
+    sequence: int
+    name: str
+    kind: Kind
+    outcome: Outcome
+    turn: int | None
+    payload: bytes | None = None
+    args_hash: bytes | None = None
+    attempt: int = 1
+    elapsed: float | None = None
+    length: float | None = None
+    until: datetime | None = None
+    value: Any = UNSET
+
+
+@dataclass(slots=True)
+class AttemptItem(Item):
+    """A failed attempt and when the next may start, or the deadline of a step; seconds from now."""
+
+    identity: str
+    name: str
+    kind: Kind
+    attempt: int
+    elapsed: float | None = None
+    payload: bytes | None = None
+    delay: float | None = None
+    deadline: float | None = None
+
+
+@dataclass(slots=True)
+class LockedItem(Item):
+    """A write under the lock of the run's task row."""
+
+
+@dataclass(slots=True)
+class WaitItem(LockedItem):
+    """Wait for an event, at most `timeout` seconds."""
+
+    identity: str
+    sequence: int
+    name: str
+    timeout: float | None
+    turn: int = 0
+
+
+@dataclass(slots=True)
+class CancelItem(LockedItem):
+    """Close a sleep or a wait that the body cancelled (L12)."""
+
+    identity: str
+    sequence: int
+    kind: Kind
+    turn: int = 0
+
+
+@dataclass(slots=True)
+class CollectItem(Item):
+    """Give a turn to all outcomes that have come from outside, and return them."""
+
+    turn: int = 0
+
+
+@dataclass(slots=True)
+class ParkItem(LockedItem):
+    """Give up slot and owner until one of `awaited` has come."""
+
+    awaited: list[str]
+
+
+@dataclass(slots=True)
+class ReleaseItem(LockedItem):
+    """Hand the run back, for any worker to claim at once."""
+
+
+@dataclass(slots=True)
+class EndItem(LockedItem):
+    """The run is over. `state` is completed, failed or cancelled."""
+
+    state: str
+    payload: bytes | None
+
+
+@dataclass(slots=True)
+class BlockItem(LockedItem):
+    """A person has to look; `payload` is the reason, a JSON text."""
+
+    payload: bytes

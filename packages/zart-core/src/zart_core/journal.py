@@ -1,0 +1,109 @@
+"""What a run has recorded, by identity. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Kind(Enum):
+    """What sort of call a record belongs to; the value is how it is stored."""
+
+    STEP = "s"
+    CAPTURE = "c"
+    SLEEP = "z"
+    EVENT = "w"
+
+    @property
+    def label(self) -> str:
+        """The word people read."""
+        return self.name.lower()
+
+
+class Outcome(Enum):
+    """How a call ended; the value is how it is stored."""
+
+    OK = "o"
+    ERROR = "e"
+    TIMEOUT = "t"
+    CANCELLED = "c"
+
+
+class _Unset:
+    """Marks a record whose value was not decoded yet."""
+
+
+UNSET = _Unset()
+
+
+@dataclass(slots=True)
+class Record:
+    """The recorded outcome of one call.
+
+    `turn` is its place in the run's one order (L11); without one it has not come yet, or nobody gave it a turn, and
+    a body never sees it. `value` is what `payload` decodes to, if that is known already.
+    """
+
+    identity: str
+    kind: Kind
+    outcome: Outcome
+    turn: int | None
+    payload: bytes | None
+    args_hash: bytes | None = None
+    attempt: int = 1
+    value: Any = field(default=UNSET, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """What is recorded of a step that has no outcome yet.
+
+    `failed` counts its failed attempts. `due_at` is when the next may start and `deadline_at` when the step times
+    out, in seconds of the host loop's monotonic clock, reckoned from what the database said is left (L8).
+    """
+
+    identity: str
+    failed: int
+    due_at: float | None
+    deadline_at: float | None
+
+
+class Journal:
+    """The records of one run."""
+
+    __slots__ = ("_attempts", "_prefixes", "_records")
+
+    def __init__(self, records: Iterable[Record] = (), attempts: Iterable[AttemptRecord] = ()) -> None:
+        self._records: dict[str, Record] = {}
+        self._prefixes: dict[str, int] = {}
+        self._attempts = {attempt.identity: attempt for attempt in attempts}
+        for record in records:
+            self.add(record)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def find(self, identity: str) -> Record | None:
+        """Return the record of that identity, if there is one."""
+        return self._records.get(identity)
+
+    def attempts(self, identity: str) -> AttemptRecord | None:
+        """Return what is recorded of a step that has no outcome yet."""
+        return self._attempts.get(identity)
+
+    def add(self, record: Record) -> None:
+        """Enter `record`, in place of one of the same identity."""
+        if record.identity not in self._records:
+            prefix = record.identity[: record.identity.rindex("#") + 1] if "#=" not in record.identity else ""
+            self._prefixes[prefix] = self._prefixes.get(prefix, 0) + 1
+        self._records[record.identity] = record
+
+    def note_attempt(self, attempt: AttemptRecord) -> None:
+        """Enter what is now recorded of a step without an outcome."""
+        self._attempts[attempt.identity] = attempt
+
+    def is_inferred(self, prefix: str) -> bool:
+        """Return whether several records share `prefix` (scope and name), so that position alone tells them apart."""
+        return self._prefixes.get(prefix, 0) > 1

@@ -1,0 +1,147 @@
+"""What people and programs read about executions. Frozen; the same field names in Python, CLI JSON and HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from zart_core.states import RunState, StepState
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a step or run failed.
+
+    `kind` is `error` for users' exceptions, `cancelled`, else the name of the engine's error class. `type` is the
+    exception's `__qualname__`. `exception` is the restored exception where it is at hand; it is never serialised.
+    """
+
+    kind: str
+    type: str
+    message: str
+    traceback: str = ""
+    exception: BaseException | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run, as lists show it."""
+
+    execution_id: str
+    run_id: str
+    run_index: int
+    workflow: str
+    version: str | None
+    state: RunState
+    queue: str
+    tags: Mapping[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """One open wait of a run. `kind` is timer, event, retry, steps, child, limit, paused or worker."""
+
+    kind: str
+    name: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDetails:
+    """One attempt of a step, counted from 1."""
+
+    number: int
+    started_at: datetime | None
+    completed_at: datetime | None
+    failure: Failure | None
+    heartbeat: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepDetails:
+    """One durable call of a run. `attempt` is the number of the latest one."""
+
+    name: str
+    scope: str
+    kind: str
+    key: str | None
+    state: StepState
+    attempt: int
+    attempts: tuple[AttemptDetails, ...]
+    result: Any
+    failure: Failure | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    worker: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetails:
+    """One event of an execution's mailbox. `state` is `pending` or `consumed`; `consumed_by` names the wait."""
+
+    event_id: str
+    name: str
+    key: str | None
+    payload: Any
+    accepted_at: datetime
+    state: str
+    consumed_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionDetails:
+    """All that is known of one execution's current run."""
+
+    execution_id: str
+    workflow: str
+    version: str | None
+    state: RunState
+    input: Any
+    result: Any
+    failure: Failure | None
+    waiting_for: tuple[WaitingFor, ...]
+    deadline: datetime | None
+    worker: str | None
+    tags: Mapping[str, str]
+    parent: str | None
+    children: tuple[str, ...]
+    orphans: tuple[str, ...]
+    divergence: str | None
+    run: RunSummary
+    runs: tuple[RunSummary, ...]
+    steps: tuple[StepDetails, ...]
+    events: tuple[EventDetails, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventReceipt:
+    """What became of a sent event. `waiting`: a wait took it at once. `duplicate`: its key was seen before."""
+
+    event_id: str
+    duplicate: bool
+    waiting: bool
+    matched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; `next_cursor` is None on the last one."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)

@@ -1,0 +1,72 @@
+"""The door for Zart's own packages: the parts of the engine that a store, a worker, a command line and an API need.
+
+Users import from `zart_core`; nothing here is a promise to them.
+"""
+
+from __future__ import annotations
+
+from zart_core.arguments import input_hash, wrap_input
+from zart_core.canonical import canonical_json
+from zart_core.codec import MISSING, Codec, check_size
+from zart_core.control import DeadlinePassed, LeaseLost, RunCancelled
+from zart_core.crashpoints import reach
+from zart_core.duration import Duration, format_seconds, parse_size, seconds
+from zart_core.executor import TURN_BITS, ActiveRun
+from zart_core.faults import failure, record
+from zart_core.host import ClaimedRun, Host, Left
+from zart_core.identity import Identity, check_name
+from zart_core.items import (
+    AttemptItem,
+    BlockItem,
+    CancelItem,
+    CollectItem,
+    EndItem,
+    Item,
+    LockedItem,
+    ParkItem,
+    RecordItem,
+    ReleaseItem,
+    WaitItem,
+)
+from zart_core.journal import AttemptRecord, Kind, Outcome, Record
+
+__all__ = [
+    "MISSING",
+    "TURN_BITS",
+    "ActiveRun",
+    "AttemptItem",
+    "AttemptRecord",
+    "BlockItem",
+    "CancelItem",
+    "ClaimedRun",
+    "Codec",
+    "CollectItem",
+    "DeadlinePassed",
+    "Duration",
+    "EndItem",
+    "Host",
+    "Identity",
+    "Item",
+    "Kind",
+    "LeaseLost",
+    "Left",
+    "LockedItem",
+    "Outcome",
+    "ParkItem",
+    "Record",
+    "RecordItem",
+    "ReleaseItem",
+    "RunCancelled",
+    "WaitItem",
+    "canonical_json",
+    "check_name",
+    "check_size",
+    "failure",
+    "format_seconds",
+    "input_hash",
+    "parse_size",
+    "reach",
+    "record",
+    "seconds",
+    "wrap_input",
+]

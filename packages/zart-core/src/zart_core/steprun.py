@@ -1,0 +1,85 @@
+"""One attempt of a step: a task or a thread, with a time limit.
+
+A step may swallow its cancellation, block the loop past its deadline, or raise what would stop a worker. None of
+that is trusted: late is late by the monotonic clock, and whatever a step raises is its own failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The step returned `value`."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The step raised `error`."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The step did not end before its deadline; what it did later does not count."""
+
+
+Attempted = Returned | Raised | TimedOut
+
+
+async def attempt(
+    run: Callable[[], Any], *, is_async: bool, deadline: float | None, threads: Executor
+) -> Attempted:
+    """Run one attempt and tell how it ended. Raises only `CancelledError`, and only if somebody cancelled it.
+
+    Args:
+        run: Calls the step's function; gives a coroutine if `is_async`.
+        is_async: Whether to await it here; else it runs in a thread of `threads`.
+        deadline: Time of the running loop's clock after which the attempt counts as timed out; None for never.
+        threads: Where sync steps run.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            if is_async:
+                result: Attempted = Returned(await run())
+            else:
+                result = await loop.run_in_executor(threads, _in_thread, copy_context(), run)
+    except asyncio.CancelledError as error:
+        if task is not None and task.cancelling():
+            raise  # L6: somebody outside wants this task to end
+        result = Raised(error)
+    except TimeoutError as error:
+        result = TimedOut() if limit.expired() else Raised(error)
+    except BaseException as error:
+        result = Raised(error)
+    if deadline is not None and loop.time() >= deadline:
+        return TimedOut()
+    return Raised(_presentable(result.error)) if isinstance(result, Raised) else result
+
+
+def _in_thread(context: Context, run: Callable[[], Any]) -> Attempted:
+    """Run a sync step. Whatever it raises is returned: a future that is given StopIteration never resolves."""
+    try:
+        return Returned(context.run(run))
+    except BaseException as error:
+        return Raised(error)
+
+
+def _presentable(error: BaseException) -> BaseException:
+    """Return `error`, or in place of StopIteration, which would read as a return value, an error that tells it."""
+    if isinstance(error, StopIteration | StopAsyncIteration):
+        replacement = RuntimeError(f"the step raised {type(error).__name__}({error})")
+        replacement.__cause__ = error
+        return replacement
+    return error

@@ -1,0 +1,85 @@
+"""`@durable`: a plain async function becomes a workflow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from zart_core import Workflow
+from zart_core.spi import Duration
+from zart_decorators.scope import local_names
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class DurableDecorator(Protocol):
+    """What `durable(...)` gives: call it with the function."""
+
+    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Workflow[P, R]:
+        """Make a workflow of `fn`."""
+        ...
+
+
+@overload
+def durable(fn: Callable[P, Awaitable[R]], /) -> Workflow[P, R]: ...
+@overload
+def durable(
+    name: str | None = None,
+    *,
+    version: str = "1",
+    current: bool = True,
+    timeout: Duration | None = None,
+    queue: str = "default",
+    priority: int = 0,
+    on_divergence: Literal["warn", "block"] = "warn",
+    max_crashes: int = 5,
+) -> DurableDecorator: ...
+def durable(
+    name: Any = None,
+    *,
+    version: str = "1",
+    current: bool = True,
+    timeout: Duration | None = None,
+    queue: str = "default",
+    priority: int = 0,
+    on_divergence: Literal["warn", "block"] = "warn",
+    max_crashes: int = 5,
+) -> Any:
+    """Make an async function a durable workflow. With or without parentheses.
+
+    Annotate parameters and result: they say how values are stored, and they are the workflow's JSON Schema.
+    The annotations are resolved at first use.
+
+    Args:
+        name: What the workflow is known by, 1 to 255 characters. Default: the function's name with `_` as `-`.
+        version: Told apart from other code of the same name; a run stays with the version that began it.
+        current: Whether this version takes the starts that name none. Exactly one version of a name is current.
+        timeout: Longest time from a run's first claim to its end: seconds, `timedelta` or text such as "30m".
+        queue: Where runs wait for a worker, unless the start says otherwise.
+        priority: -32768 to 32767, the higher number first, unless the start says otherwise.
+        on_divergence: "warn" or "block": what a run does whose step has other arguments than recorded.
+        max_crashes: As many deaths of the worker in a row, with nothing recorded in between, fail the run.
+
+    Raises:
+        ConfigurationError: The function is not async, or an option cannot be.
+    """
+    make = partial(
+        Workflow,
+        version=version,
+        current=current,
+        timeout=timeout,
+        queue=queue,
+        priority=priority,
+        on_divergence=on_divergence,
+        max_crashes=max_crashes,
+    )
+    if callable(name):
+        return make(name, localns=local_names(sys._getframe(1)))  # noqa: SLF001 - the caller's names, cheaply
+    return partial(_decorate, make, name)
+
+
+def _decorate(make: Callable[..., Any], name: str | None, fn: Callable[..., Awaitable[Any]], /) -> Any:
+    return make(fn, name, localns=local_names(sys._getframe(1)))  # noqa: SLF001 - as above

@@ -1,0 +1,85 @@
+"""`@step`: a plain function, async or not, becomes a named unit of work with a recorded outcome."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from zart_core import RetryPolicy, Step
+from zart_core.spi import Duration
+from zart_decorators.scope import local_names
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
+
+
+class StepDecorator(Protocol):
+    """What `step(...)` gives: call it with the function."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Step[P, R]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        """Make a step of `fn`."""
+        ...
+
+
+@overload
+def step(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+@overload
+def step(fn: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(
+    name: str | None = None,
+    *,
+    retry: str | RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    timeout_scope: Literal["global", "per_attempt"] = "global",
+    retry_on: ErrorTypes = (),
+    no_retry_on: ErrorTypes = (),
+) -> StepDecorator: ...
+def step(
+    name: Any = None,
+    *,
+    retry: str | RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    timeout_scope: Literal["global", "per_attempt"] = "global",
+    retry_on: ErrorTypes = (),
+    no_retry_on: ErrorTypes = (),
+) -> Any:
+    """Make a function a step. With or without parentheses; a sync function runs in a thread of the worker.
+
+    Its result is stored by the return annotation; without one it must be JSON (str, int, float, bool, None, list,
+    str-keyed dict). Calling it in a body makes a durable call; outside any run, awaiting it just runs the function.
+
+    Args:
+        name: What its records are found by, 1 to 255 characters. `{field}` is filled from the arguments.
+            Default: the function's name with `_` as `-`.
+        retry: "fixed(N, D)", "exponential(N, D)" or a `RetryPolicy`; N retries after the first attempt.
+        timeout: Seconds, `timedelta` or text such as "30s".
+        timeout_scope: "global": one deadline over all attempts; "per_attempt": each attempt begins anew.
+        retry_on: Only these exceptions are retried. Default: every `Exception`.
+        no_retry_on: These are not, also where `retry_on` names a base of theirs.
+
+    Raises:
+        ConfigurationError: An option cannot be (a bad text is a `ValueError` too), or the function is a method.
+    """
+    make = partial(
+        Step,
+        retry=retry,
+        timeout=timeout,
+        timeout_scope=timeout_scope,
+        retry_on=retry_on,
+        no_retry_on=no_retry_on,
+    )
+    if callable(name):
+        return make(name, localns=local_names(sys._getframe(1)))  # noqa: SLF001 - the caller's names, cheaply
+    return partial(_decorate, make, name)
+
+
+def _decorate(make: Callable[..., Any], name: str | None, fn: Callable[..., Any], /) -> Any:
+    return make(fn, name, localns=local_names(sys._getframe(1)))  # noqa: SLF001 - as above

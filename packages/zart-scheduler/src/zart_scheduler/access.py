@@ -1,0 +1,94 @@
+"""All that clients and handles need of the database, behind one door."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+from psycopg import AsyncConnection
+
+from zart_core import ExecutionDetails, ExecutionNotFound
+from zart_scheduler.callers import Callers
+from zart_scheduler.connections import Connections, Pool
+from zart_scheduler.details import ExecutionRows, execution_details
+from zart_scheduler.hint import Hints
+from zart_scheduler.results import ResultWaiter
+from zart_scheduler.store import reads
+from zart_scheduler.store.executions import READY_CHANNEL, hint
+from zart_scheduler.store.reads import Ending
+from zart_scheduler.store.statement import Statement, run
+
+T = TypeVar("T")
+
+
+class Access:
+    """Reads, changes and waits."""
+
+    def __init__(self, database_url: str | None, pool: Pool | None) -> None:
+        self.connections = Connections(database_url, pool)
+        self.callers = Callers(self.connections)
+        self._waiter = ResultWaiter(self.connections)
+        self._hints = Hints(lambda: self.connections.run(hint(READY_CHANNEL), repeatable=False))
+        self._hinting: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Connect."""
+        await self.connections.open()
+
+    async def close(self) -> None:
+        """End all waits and close all connections."""
+        await self._waiter.close()
+        await asyncio.gather(*self._hinting)
+        await self._hints.close()
+        await self.connections.close()
+
+    async def read(self, statement: Statement[T]) -> T:
+        """Return what a query gives."""
+        return await self.connections.run(statement)
+
+    async def change(self, statement: Statement[T], conn: object = None, *, repeatable: bool = True) -> T:
+        """Return what a writing statement gives; with `conn`, as a part of the caller's own transaction there."""
+        if conn is not None:
+            return await self.callers.run(conn, statement)
+        answer = await self.connections.run(statement, repeatable=repeatable)
+        hinting = asyncio.create_task(self._hints.give(), name="zart-hint")
+        self._hinting.add(hinting)
+        hinting.add_done_callback(self._hinting.discard)
+        return answer
+
+    async def ending(self, execution_id: str, limit: float | None) -> Ending | None:
+        """Return how an execution ended once it has; None if that takes longer than `limit` seconds."""
+        if limit is not None and limit <= 0:
+            endings = await self.read(reads.find_endings([execution_id]))
+            return endings[0] if endings else None
+        try:
+            async with asyncio.timeout(limit):
+                return await self._waiter.wait(execution_id)
+        except TimeoutError:
+            return None
+
+    async def details(self, execution_id: str) -> ExecutionDetails:
+        """Return all that is known of an execution, as of one moment.
+
+        Raises:
+            ExecutionNotFound: There is none.
+        """
+
+        async def fetch(connection: AsyncConnection[Any]) -> ExecutionRows | None:
+            current = await run(connection, reads.get_execution(execution_id))
+            if current is None:
+                return None
+            run_id = current.summary.run_id
+            return ExecutionRows(
+                run=current,
+                runs=await run(connection, reads.list_runs_of_execution(execution_id)),
+                steps=await run(connection, reads.list_steps(run_id)),
+                attempts=await run(connection, reads.list_attempts(run_id)),
+                waits=await run(connection, reads.list_waits(run_id)),
+                events=await run(connection, reads.list_events(execution_id)),
+            )
+
+        rows = await self.connections.read_together(fetch)
+        if rows is None:
+            raise ExecutionNotFound(execution_id)
+        return execution_details(rows)

@@ -1,0 +1,187 @@
+"""Rows of one execution -> what people read of it. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from zart_core import (
+    AttemptDetails,
+    EventDetails,
+    ExecutionDetails,
+    Failure,
+    RunState,
+    RunSummary,
+    StepDetails,
+    StepState,
+    WaitingFor,
+)
+from zart_core.spi import Identity, failure
+from zart_scheduler.payloads import plain
+from zart_scheduler.store.reads import AttemptRow, EventRow, RunRow, StepRow, WaitRow
+
+_KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event"}
+_STATES = {"o": StepState.COMPLETED, "e": StepState.FAILED, "t": StepState.TIMED_OUT, "c": StepState.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRows:
+    """All rows of one execution, as of one moment."""
+
+    run: RunRow
+    runs: Sequence[RunSummary]
+    steps: Sequence[StepRow]
+    attempts: Sequence[AttemptRow]
+    waits: Sequence[WaitRow]
+    events: Sequence[EventRow]
+
+
+def execution_details(rows: ExecutionRows) -> ExecutionDetails:
+    """Return the details of an execution; payloads as plain JSON."""
+    run, summary = rows.run, rows.run.summary
+    state = summary.state
+    return ExecutionDetails(
+        execution_id=summary.execution_id,
+        workflow=summary.workflow,
+        version=summary.version,
+        state=state,
+        input=plain(run.input),
+        result=plain(run.outcome) if state is RunState.COMPLETED else None,
+        failure=_failure_of_run(run),
+        waiting_for=() if state.is_terminal else tuple(_waits(rows)),
+        deadline=run.deadline_at,
+        worker=run.worker,
+        tags=summary.tags,
+        parent=None,
+        children=(),
+        orphans=(),
+        divergence=plain(run.outcome) if state is RunState.BLOCKED else None,
+        run=summary,
+        runs=tuple(rows.runs),
+        steps=tuple(step_details(rows)),
+        events=tuple(_event(row) for row in rows.events),
+    )
+
+
+def step_details(rows: ExecutionRows) -> Iterator[StepDetails]:
+    """Return the recorded calls in the order of the body, then those that are open: retries first, then waits."""
+    attempts: defaultdict[str, list[AttemptRow]] = defaultdict(list)
+    for attempt in rows.attempts:
+        attempts[attempt.ident].append(attempt)
+    for step in rows.steps:
+        yield _recorded(step, attempts.pop(step.ident, []))
+    for ident, tries in attempts.items():
+        yield _unfinished(ident, tries)
+    for wait in rows.waits:
+        yield _open_wait(wait)
+
+
+def _failure_of_run(run: RunRow) -> Failure | None:
+    match run.summary.state:
+        case RunState.FAILED:
+            return failure(run.outcome or b"null")
+        case RunState.CANCELLED:
+            return Failure("cancelled", "RunCancelled", plain(run.outcome) or "no reason was given")
+        case _:
+            return None
+
+
+def _waits(rows: ExecutionRows) -> Iterator[WaitingFor]:
+    run, done = rows.run, {step.ident for step in rows.steps}
+    if run.summary.state is RunState.SCHEDULED:
+        if run.waiting_until is not None:
+            yield WaitingFor("timer", "start", run.waiting_until)
+        if not run.served:
+            yield WaitingFor("worker", run.summary.workflow, None)
+    for step in rows.steps:
+        if step.kind == "z" and not step.come:
+            yield WaitingFor("timer", _name(step.ident), step.wake_at)
+    for wait in rows.waits:
+        yield WaitingFor("event", wait.name, wait.deadline)
+    for attempt in rows.attempts:
+        if attempt.pending and attempt.ident not in done:
+            yield WaitingFor("retry", _name(attempt.ident), attempt.next_at)
+
+
+def _recorded(row: StepRow, tries: Iterable[AttemptRow]) -> StepDetails:
+    identity = Identity.parse(row.ident)
+    sleeping = not row.come
+    ended = failure(row.payload) if row.outcome in "et" and row.payload is not None else None
+    attempts = [_attempt(attempt) for attempt in tries if attempt.error is not None and attempt.attempt < row.attempt]
+    if row.kind == "s" and row.outcome in "oe":
+        attempts.append(AttemptDetails(row.attempt, row.started_at, row.completed_at, ended))
+    return StepDetails(
+        name=identity.name,
+        scope=identity.scope,
+        kind=_KINDS[row.kind],
+        key=identity.key,
+        state=StepState.SLEEPING if sleeping else _STATES[row.outcome],
+        attempt=row.attempt,
+        attempts=tuple(attempts),
+        result=plain(row.payload) if row.outcome == "o" else None,
+        failure=ended,
+        started_at=row.started_at,
+        completed_at=None if sleeping else row.wake_at or row.completed_at,
+        worker=row.worker,
+    )
+
+
+def _unfinished(ident: str, tries: Sequence[AttemptRow]) -> StepDetails:
+    """Return a step without a record: attempts failed, or only its deadline is known."""
+    identity = Identity.parse(ident)
+    last = tries[-1]
+    failed = [attempt for attempt in tries if attempt.error is not None]
+    return StepDetails(
+        name=identity.name,
+        scope=identity.scope,
+        kind=_KINDS[last.kind],
+        key=identity.key,
+        state=StepState.RETRYING if failed else StepState.RUNNING,
+        attempt=last.attempt,
+        attempts=tuple(_attempt(attempt) for attempt in failed),
+        result=None,
+        failure=failure(failed[-1].error or b"null") if failed else None,
+        started_at=tries[0].started_at,
+        completed_at=None,
+        worker=last.worker,
+    )
+
+
+def _open_wait(row: WaitRow) -> StepDetails:
+    identity = Identity.parse(row.ident)
+    return StepDetails(
+        name=identity.name,
+        scope=identity.scope,
+        kind="event",
+        key=identity.key,
+        state=StepState.WAITING,
+        attempt=1,
+        attempts=(),
+        result=None,
+        failure=None,
+        started_at=row.created_at,
+        completed_at=None,
+        worker=None,
+    )
+
+
+def _attempt(row: AttemptRow) -> AttemptDetails:
+    return AttemptDetails(row.attempt, row.started_at, row.ended_at, failure(row.error) if row.error else None)
+
+
+def _event(row: EventRow) -> EventDetails:
+    consumed = row.consumed_ident
+    return EventDetails(
+        event_id=str(row.event_id),
+        name=row.name,
+        key=None,
+        payload=plain(row.payload),
+        accepted_at=row.accepted_at,
+        state="pending" if consumed is None else "consumed",
+        consumed_by=None if consumed is None else _name(consumed),
+    )
+
+
+def _name(ident: str) -> str:
+    return Identity.parse(ident).name

@@ -1,0 +1,169 @@
+"""What a checkpoint looks like on its way to the database, and what the answer means for each item. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from zart_core.spi import (
+    ActiveRun,
+    AttemptItem,
+    BlockItem,
+    CancelItem,
+    CollectItem,
+    EndItem,
+    Item,
+    Kind,
+    Left,
+    Outcome,
+    ParkItem,
+    Record,
+    RecordItem,
+    ReleaseItem,
+    WaitItem,
+)
+from zart_scheduler.store.steps import FlushRow
+
+GROUPS: dict[type[Item], str] = {
+    AttemptItem: "attempts",
+    CancelItem: "cancels",
+    WaitItem: "waits",
+    CollectItem: "collects",
+    ParkItem: "parks",
+    ReleaseItem: "releases",
+    BlockItem: "blocks",
+    EndItem: "ends",
+}
+"""Where each kind of item goes that is not a plain record."""
+
+LEAVES: dict[str, Left] = {
+    "parked": Left.PARKED,
+    "released": Left.RELEASED,
+    "ended": Left.ENDED,
+    "blocked": Left.BLOCKED,
+}
+"""The answers after which a run is not this worker's any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A checkpoint as JSON texts; None where there is nothing of that sort."""
+
+    steps: bytes | None
+    rest: bytes | None
+
+
+def compose(batch: Iterable[Item]) -> Message:
+    """Return `batch` as the database takes it.
+
+    What the database decides gets its turn here: a new one at every try, the same one when the message is resent.
+    """
+    steps: list[dict[str, Any]] = []
+    rest: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for item in batch:
+        if isinstance(item, RecordItem):
+            steps.append(_record(item))
+        else:
+            if isinstance(item, WaitItem | CancelItem | CollectItem):
+                item.turn = item.run.take_turn()
+            rest[GROUPS[type(item)]].append({"t": item.run.id, "e": item.run.epoch, **_facts(item)})
+    steps.sort(key=_place)  # one order for all writers: no deadlock over the journal's keys
+    return Message(to_json(steps) if steps else None, to_json(rest) if rest else None)
+
+
+def _place(step: dict[str, Any]) -> tuple[str, str]:
+    return step["t"], step["i"]
+
+
+def _record(item: RecordItem) -> dict[str, Any]:
+    return {
+        "t": item.run.id,
+        "e": item.run.epoch,
+        "i": item.identity,
+        "q": item.sequence,
+        "k": item.kind.value,
+        "o": item.outcome.value,
+        "n": item.turn,
+        "w": item.length,
+        "u": item.until,
+        "h": item.args_hash.hex() if item.args_hash is not None else None,
+        "a": item.attempt,
+        "d": item.elapsed,
+        "p": text(item.payload),
+    }
+
+
+def _facts(item: Item) -> dict[str, Any]:
+    match item:
+        case AttemptItem():
+            return {
+                "i": item.identity,
+                "a": item.attempt,
+                "k": item.kind.value,
+                "d": item.elapsed,
+                "x": text(item.payload),
+                "w": item.delay,
+                "l": item.deadline,
+            }
+        case WaitItem():
+            return {"i": item.identity, "q": item.sequence, "name": item.name, "w": item.timeout, "n": item.turn}
+        case CancelItem():
+            return {"i": item.identity, "q": item.sequence, "k": item.kind.value, "n": item.turn}
+        case CollectItem():
+            return {"n": item.turn}
+        case ParkItem():
+            return {"await": item.awaited}
+        case EndItem():
+            return {"s": item.state, "p": text(item.payload)}
+        case BlockItem():
+            return {"p": text(item.payload)}
+        case _:
+            return {}
+
+
+def text(payload: bytes | None) -> str | None:
+    """Return a payload as the text that JSON can carry."""
+    return payload.decode() if payload is not None else None
+
+
+def by_run(rows: Iterable[FlushRow]) -> dict[str, list[FlushRow]]:
+    """Return the answers that are not plain success, by run."""
+    found: defaultdict[str, list[FlushRow]] = defaultdict(list)
+    for row in rows:
+        if row.task is not None:
+            found[str(row.task)].append(row)
+    return found
+
+
+def is_busy(item: Item, rows: Iterable[FlushRow]) -> bool:
+    """Return whether `item` was not done because somebody holds its run's task row."""
+    identity = getattr(item, "identity", None)
+    return any(row.verdict == "busy" and row.ident == identity for row in rows)
+
+
+def enter(item: Item, rows: Iterable[FlushRow]) -> None:
+    """Tell the run what became of `item`. Its own outcomes come first, what it asked for after them."""
+    run = item.run
+    match item:
+        case RecordItem():
+            run.recorded(item)
+        case AttemptItem():
+            run.attempts.attempt_recorded(item)
+        case CancelItem():
+            run.cancelled(item)
+        case WaitItem():
+            _enter_outcomes(run, (row for row in rows if row.verdict == "have" and row.ident == item.identity))
+            run.waits(item)
+        case CollectItem():
+            _enter_outcomes(run, (row for row in rows if row.verdict == "turn"))
+            run.collected(next((row.secs for row in rows if row.verdict == "collected"), None))
+
+
+def _enter_outcomes(run: ActiveRun, rows: Iterable[FlushRow]) -> None:
+    for row in rows:
+        if row.ident is not None and row.kind is not None and row.outcome is not None:
+            run.enter(Record(row.ident, Kind(row.kind), Outcome(row.outcome), row.turn, row.payload))

@@ -1,0 +1,136 @@
+"""One execution, seen from outside."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar, cast
+
+from psycopg import AsyncConnection, Connection
+
+from zart_core import (
+    EventReceipt,
+    ExecutionDetails,
+    ExecutionNotFound,
+    RunState,
+    RunSummary,
+    WaitTimeout,
+    Workflow,
+)
+from zart_core.spi import Duration, seconds
+from zart_scheduler.access import Access
+from zart_scheduler.answers import cancelled
+from zart_scheduler.limits import check_id, check_reason
+from zart_scheduler.results import result_of
+from zart_scheduler.sending import send_event
+from zart_scheduler.store import executions, reads
+
+R = TypeVar("R")
+
+
+class Handle(Generic[R]):
+    """One execution, found by its id. Made by a client; cheap, and valid as long as the client is open.
+
+    Attributes:
+        execution_id: The execution's id.
+        existing: After a start, whether the execution was there before it; None on a handle made by `handle()`.
+    """
+
+    __slots__ = ("_access", "_workflow", "execution_id", "existing")
+
+    def __init__(
+        self,
+        access: Access,
+        execution_id: str,
+        workflow: Workflow[Any, R] | None = None,
+        *,
+        existing: bool | None = None,
+    ) -> None:
+        self._access, self._workflow = access, workflow
+        self.execution_id = check_id("an execution's id", execution_id, tilde=True)
+        self.existing = existing
+
+    async def result(self, timeout: Duration | None = None) -> R:
+        """Wait for the execution to finish and return what its workflow returned.
+
+        With the workflow at hand the value has its result's type, else it is plain JSON. If the run is replaced
+        by another one meanwhile, that one's result counts. The wait outlasts an outage of the database of 30 seconds.
+
+        Args:
+            timeout: Longest wait; seconds, `timedelta` or text such as "90s". None waits without limit, 0 looks once.
+                The execution itself is not affected.
+
+        Raises:
+            ExecutionFailed: The workflow raised; the original type, message and traceback are on it.
+            ExecutionCancelled: Someone cancelled it.
+            ExecutionBlocked: The engine refuses to guess how it goes on; a person has to look.
+            ExecutionNotFound: There is no such execution, or its start has not been committed yet.
+            WaitTimeout: `timeout` passed first.
+            PayloadInvalid: The result does not have the shape that the workflow declares.
+        """
+        limit = None if timeout is None else seconds(timeout, what="timeout")
+        ending = await self._access.ending(self.execution_id, limit)
+        if ending is None:
+            raise WaitTimeout(self.execution_id, limit or 0.0)
+        return cast("R", result_of(ending, self._workflow.result_codec() if self._workflow else None))
+
+    async def status(self) -> RunState:
+        """Return what the execution's current run does.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+        """
+        state = await self._access.read(reads.get_state(self.execution_id))
+        if state is None:
+            raise ExecutionNotFound(self.execution_id)
+        return state
+
+    async def describe(self) -> ExecutionDetails:
+        """Return all that is known of the execution and its current run, as of one moment. Payloads are plain JSON.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+        """
+        return await self._access.details(self.execution_id)
+
+    async def runs(self) -> list[RunSummary]:
+        """Return all runs of the execution, oldest first.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+        """
+        found = await self._access.read(reads.list_runs_of_execution(self.execution_id))
+        if not found:
+            raise ExecutionNotFound(self.execution_id)
+        return list(found)
+
+    async def send_event(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        conn: AsyncConnection[Any] | Connection[Any] | None = None,
+    ) -> EventReceipt:
+        """Send an event to the execution. See `Client.send_event`."""
+        return await send_event(
+            self._access, self.execution_id, name, payload, idempotency_key=idempotency_key, conn=conn
+        )
+
+    async def cancel(self, reason: str | None = None) -> RunState:
+        """Cancel the execution: no new step begins. Safe to repeat.
+
+        Args:
+            reason: Kept with the run and shown to people; at most 1,000 characters.
+
+        Returns:
+            `cancelled`; or `running` while a worker still unwinds the body.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+            IllegalTransition: It has completed or failed.
+        """
+        answer = await self._access.change(executions.cancel(self.execution_id, check_reason(reason)))
+        return cancelled(self.execution_id, answer)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.execution_id!r}>"
+

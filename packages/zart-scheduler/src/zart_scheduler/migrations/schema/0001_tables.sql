@@ -1,0 +1,187 @@
+-- Names and identities are compared as bytes (COLLATE "C"): no locale or ICU upgrade can reorder or break an index.
+-- No foreign keys on tables that the hot path writes: each costs about half an insert and locks the parent row.
+-- Every key of a run's data starts with run_id, so that the tables can be partitioned later without touching a query.
+
+CREATE TABLE zart_workers (
+  worker_id        uuid        PRIMARY KEY,
+  state            text        NOT NULL DEFAULT 'live',
+  lease_expires_at timestamptz NOT NULL,
+  started_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT zart_workers_state CHECK (state IN ('live', 'draining', 'dead'))
+) WITH (
+  fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
+  autovacuum_vacuum_cost_delay = 0
+);
+-- The lease itself is in no index, so that a heartbeat stays a heap-only update.
+CREATE INDEX zart_workers_live ON zart_workers (worker_id) WHERE state <> 'dead';
+
+CREATE TABLE zart_worker_info (
+  worker_id  uuid        PRIMARY KEY,
+  name       text        NOT NULL,
+  host       text        NOT NULL,
+  pid        integer     NOT NULL,
+  queues     text[]      NOT NULL,
+  workflows  text[]      NOT NULL,
+  version    text        NOT NULL,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE zart_executions (
+  execution_id   text COLLATE "C" PRIMARY KEY,
+  workflow       text COLLATE "C" NOT NULL,
+  input_hash     bytea            NOT NULL,
+  current_run_id uuid             NOT NULL,
+  tags           jsonb            NOT NULL DEFAULT '{}',
+  created_at     timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT zart_executions_id CHECK (char_length(execution_id) BETWEEN 1 AND 255)
+) WITH (fillfactor = 90);
+
+-- Written three times at most: at the start, at the first claim and at the end. What a live run does is its task's.
+CREATE TABLE zart_execution_runs (
+  run_id       uuid             PRIMARY KEY,
+  execution_id text COLLATE "C" NOT NULL,
+  run_index    integer          NOT NULL DEFAULT 0,
+  workflow     text COLLATE "C" NOT NULL,
+  version      text COLLATE "C",
+  queue        text COLLATE "C" NOT NULL,
+  priority     smallint         NOT NULL DEFAULT 0,
+  state        text             NOT NULL DEFAULT 'live',
+  created_at   timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  started_at   timestamptz,
+  finished_at  timestamptz,
+  deadline_at  timestamptz,
+  input        bytea,
+  outcome      bytea,
+  final_epoch  integer,
+  worker_id    uuid,
+  CONSTRAINT zart_runs_state CHECK (state IN ('live', 'blocked', 'completed', 'failed', 'cancelled')),
+  CONSTRAINT zart_runs_end CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),
+  CONSTRAINT zart_runs_index UNIQUE (execution_id, run_index)
+) WITH (fillfactor = 85);
+CREATE INDEX zart_runs_finished ON zart_execution_runs (finished_at) WHERE finished_at IS NOT NULL;
+
+-- The journal. turn = epoch << 32 | n orders what the body has seen; NULL = recorded from outside, not yet seen.
+CREATE TABLE zart_steps (
+  run_id       uuid             NOT NULL,
+  ident        text COLLATE "C" NOT NULL,
+  seq          integer          NOT NULL,
+  kind         "char"           NOT NULL,
+  outcome      "char"           NOT NULL,
+  turn         bigint,
+  wake_at      timestamptz,
+  args_hash    bytea,
+  attempt      smallint         NOT NULL DEFAULT 1,
+  started_at   timestamptz,
+  completed_at timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  worker_id    uuid,
+  payload      bytea,
+  PRIMARY KEY (run_id, ident),
+  CONSTRAINT zart_steps_kind CHECK (kind IN ('s', 'c', 'z', 'w')),
+  CONSTRAINT zart_steps_outcome CHECK (outcome IN ('o', 'e', 't', 'c'))
+) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
+-- The only index beside the key: a plain step, born with its turn, does not touch it.
+CREATE INDEX zart_steps_unturned ON zart_steps (run_id) WHERE turn IS NULL;
+
+-- A failed attempt, or (attempt 1) the recorded deadline of a step. A step that succeeds at once writes no row here.
+CREATE TABLE zart_step_attempts (
+  run_id      uuid             NOT NULL,
+  ident       text COLLATE "C" NOT NULL,
+  attempt     integer          NOT NULL,
+  kind        "char"           NOT NULL,
+  started_at  timestamptz      NOT NULL,
+  ended_at    timestamptz,
+  next_at     timestamptz,
+  deadline_at timestamptz,
+  worker_id   uuid,
+  error       bytea,
+  PRIMARY KEY (run_id, ident, attempt)
+);
+
+-- Hot and small: a row is deleted when its run ends. For a body task_id = run_id, so every fence is one key probe.
+CREATE TABLE zart_tasks (
+  task_id             uuid             PRIMARY KEY,
+  run_id              uuid             NOT NULL,
+  execution_id        text COLLATE "C" NOT NULL,
+  kind                "char"           NOT NULL DEFAULT 'b',
+  queue               text COLLATE "C" NOT NULL,
+  workflow            text COLLATE "C" NOT NULL,
+  version             text COLLATE "C" NOT NULL DEFAULT '',
+  priority            smallint         NOT NULL DEFAULT 0,
+  seq                 bigint           GENERATED ALWAYS AS IDENTITY,
+  state               "char"           NOT NULL DEFAULT 'r',
+  due_at              timestamptz,
+  deadline_at         timestamptz,
+  epoch               integer          NOT NULL DEFAULT 0,
+  worker_id           uuid,
+  claim_id            uuid,
+  crash_count         smallint         NOT NULL DEFAULT 0,
+  cancel_requested_at timestamptz,
+  cancel_reason       text,
+  CONSTRAINT zart_tasks_kind CHECK (kind = 'b'),
+  CONSTRAINT zart_tasks_state CHECK (state IN ('r', 'a', 'w', 'b')),
+  CONSTRAINT zart_tasks_owner CHECK ((state = 'a') = (worker_id IS NOT NULL)),
+  CONSTRAINT zart_tasks_cancel CHECK (cancel_requested_at IS NULL OR state = 'a')
+) WITH (
+  fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_cost_limit = 10000,
+  autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500
+);
+CREATE INDEX zart_tasks_ready ON zart_tasks (queue, workflow, version, priority DESC, seq) WHERE state = 'r';
+CREATE INDEX zart_tasks_due ON zart_tasks (due_at) WHERE state = 'w' AND due_at IS NOT NULL;
+CREATE INDEX zart_tasks_deadline ON zart_tasks (deadline_at) WHERE deadline_at IS NOT NULL;
+CREATE INDEX zart_tasks_owned ON zart_tasks (worker_id) WHERE state = 'a';
+CREATE INDEX zart_tasks_cancelling ON zart_tasks (cancel_requested_at) WHERE cancel_requested_at IS NOT NULL;
+
+CREATE TABLE zart_events (
+  event_id       bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  execution_id   text COLLATE "C" NOT NULL,
+  name           text COLLATE "C" NOT NULL,
+  idem_key       text COLLATE "C",
+  payload        bytea,
+  payload_hash   bytea            NOT NULL,
+  accepted_at    timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  consumed_run   uuid,
+  consumed_ident text COLLATE "C"
+);
+CREATE UNIQUE INDEX zart_events_idem ON zart_events (execution_id, idem_key) WHERE idem_key IS NOT NULL;
+CREATE INDEX zart_events_mailbox ON zart_events (execution_id, name, event_id) WHERE consumed_run IS NULL;
+CREATE INDEX zart_events_used ON zart_events (consumed_run, consumed_ident) WHERE consumed_run IS NOT NULL;
+CREATE INDEX zart_events_execution ON zart_events (execution_id, event_id);
+
+CREATE TABLE zart_waits (
+  run_id       uuid             NOT NULL,
+  ident        text COLLATE "C" NOT NULL,
+  execution_id text COLLATE "C" NOT NULL,
+  seq          integer          NOT NULL,
+  name         text COLLATE "C" NOT NULL,
+  deadline     timestamptz,
+  created_at   timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  timeout_secs float8,
+  PRIMARY KEY (run_id, ident)
+) WITH (
+  fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0
+);
+
+CREATE TABLE zart_workflows (
+  workflow      text COLLATE "C" NOT NULL,
+  version       text COLLATE "C" NOT NULL,
+  parameters    text[]           NOT NULL,
+  required      text[]           NOT NULL,
+  input_schema  json,
+  result_schema json,
+  current       boolean          NOT NULL,
+  last_seen_at  timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (workflow, version)
+);
+
+-- lz4 packs payloads about three times as fast as the default, but not every server is built with it.
+DO $lz4$
+BEGIN
+  IF 'lz4' = ANY (SELECT unnest(enumvals) FROM pg_settings WHERE name = 'default_toast_compression') THEN
+    ALTER TABLE zart_execution_runs ALTER COLUMN input SET COMPRESSION lz4, ALTER COLUMN outcome SET COMPRESSION lz4;
+    ALTER TABLE zart_steps ALTER COLUMN payload SET COMPRESSION lz4;
+    ALTER TABLE zart_step_attempts ALTER COLUMN error SET COMPRESSION lz4;
+    ALTER TABLE zart_events ALTER COLUMN payload SET COMPRESSION lz4;
+  END IF;
+END $lz4$;

@@ -1,0 +1,135 @@
+-- name: list_runs :many
+-- One page of runs, newest first; the page begins after the run that `after` and `after_run` name.
+-- Locks: none. Index: zart_runs_created backwards, then key probes; a filter reads on until the page is full.
+-- Parameters are known when the plan is made (no prepared statement), so a filter that is NULL costs nothing.
+SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.queue, e.tags,
+       r.created_at, r.started_at, r.finished_at
+  FROM zart_execution_runs r
+  JOIN zart_executions e ON e.execution_id = r.execution_id
+  JOIN zart_run_states s ON s.run_id = r.run_id
+ WHERE (%(all_runs)s OR e.current_run_id = r.run_id)
+   AND (%(state)s::text IS NULL OR r.state = %(state)s)
+   AND (%(workflow)s::text IS NULL OR r.workflow = %(workflow)s)
+   AND (%(queue)s::text IS NULL OR r.queue = %(queue)s)
+   AND (%(tags)s::jsonb IS NULL OR e.tags @> %(tags)s::jsonb)
+   AND (%(since)s::timestamptz IS NULL OR r.created_at >= %(since)s)
+   AND (%(until)s::timestamptz IS NULL OR r.created_at < %(until)s)
+   AND (%(search)s::text IS NULL OR strpos(lower(r.execution_id), lower(%(search)s)) > 0
+                                 OR strpos(lower(r.workflow), lower(%(search)s)) > 0)
+   AND (%(after)s::timestamptz IS NULL OR (r.created_at, r.run_id) < (%(after)s, %(after_run)s::uuid))
+ ORDER BY r.created_at DESC, r.run_id DESC
+ LIMIT %(limit)s;
+
+-- name: list_live_runs :many
+-- As list_runs, of runs that have not ended and are in one state.
+-- Locks: none. Index: none, it reads all of zart_tasks, which holds live runs only; never the history.
+SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.queue, e.tags,
+       r.created_at, r.started_at, r.finished_at
+  FROM zart_tasks t
+  JOIN zart_execution_runs r ON r.run_id = t.task_id
+  JOIN zart_executions e ON e.execution_id = r.execution_id
+  JOIN zart_run_states s ON s.run_id = r.run_id
+ WHERE (%(all_runs)s OR e.current_run_id = r.run_id)
+   AND s.state = %(state)s
+   AND (%(workflow)s::text IS NULL OR t.workflow = %(workflow)s)
+   AND (%(queue)s::text IS NULL OR t.queue = %(queue)s)
+   AND (%(tags)s::jsonb IS NULL OR e.tags @> %(tags)s::jsonb)
+   AND (%(since)s::timestamptz IS NULL OR r.created_at >= %(since)s)
+   AND (%(until)s::timestamptz IS NULL OR r.created_at < %(until)s)
+   AND (%(search)s::text IS NULL OR strpos(lower(r.execution_id), lower(%(search)s)) > 0
+                                 OR strpos(lower(r.workflow), lower(%(search)s)) > 0)
+   AND (%(after)s::timestamptz IS NULL OR (r.created_at, r.run_id) < (%(after)s, %(after_run)s::uuid))
+ ORDER BY r.created_at DESC, r.run_id DESC
+ LIMIT %(limit)s;
+
+-- name: list_runs_of_execution :many
+-- All runs of one execution, oldest first.
+-- Locks: none. Index: zart_runs_index.
+SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.queue, e.tags,
+       r.created_at, r.started_at, r.finished_at
+  FROM zart_executions e
+  JOIN zart_execution_runs r ON r.execution_id = e.execution_id
+  JOIN zart_run_states s ON s.run_id = r.run_id
+ WHERE e.execution_id = %(execution_id)s
+ ORDER BY r.run_index;
+
+-- name: get_state :one
+-- The public state of an execution's current run.
+-- Locks: none. Index: primary keys.
+SELECT s.state
+  FROM zart_executions e JOIN zart_run_states s ON s.run_id = e.current_run_id
+ WHERE e.execution_id = %(execution_id)s;
+
+-- name: get_execution :one
+-- An execution's current run with its payloads; `served` tells whether a live worker would claim it.
+-- Locks: none. Index: primary keys, zart_workers_live.
+SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.queue, e.tags,
+       r.created_at, r.started_at, r.finished_at,
+       s.waiting_until, r.deadline_at, r.input, r.outcome,
+       COALESCE(i.name, t.worker_id::text, r.worker_id::text),
+       EXISTS (SELECT 1
+                 FROM zart_workers w JOIN zart_worker_info o ON o.worker_id = w.worker_id
+                WHERE w.state = 'live' AND w.lease_expires_at > clock_timestamp()
+                  AND r.workflow = ANY (o.workflows) AND r.queue = ANY (o.queues))
+  FROM zart_executions e
+  JOIN zart_execution_runs r ON r.run_id = e.current_run_id
+  JOIN zart_run_states s ON s.run_id = r.run_id
+  LEFT JOIN zart_tasks t ON t.task_id = r.run_id
+  LEFT JOIN zart_worker_info i ON i.worker_id = COALESCE(t.worker_id, r.worker_id)
+ WHERE e.execution_id = %(execution_id)s;
+
+-- name: list_steps :many
+-- What a run has recorded, in the order of the calls. `come` is false for a sleep that is not over.
+-- Locks: none. Index: primary key by run_id.
+SELECT s.ident, s.kind::text, s.outcome::text,
+       s.turn IS NOT NULL OR s.wake_at IS NULL OR s.wake_at <= clock_timestamp(),
+       s.wake_at, s.attempt, s.started_at, s.completed_at, COALESCE(i.name, s.worker_id::text), s.payload
+  FROM zart_steps s LEFT JOIN zart_worker_info i ON i.worker_id = s.worker_id
+ WHERE s.run_id = %(run_id)s
+ ORDER BY s.seq, s.ident;
+
+-- name: list_attempts :many
+-- A run's recorded attempts. `pending` tells that the next one may not start yet.
+-- Locks: none. Index: primary key by run_id.
+SELECT a.ident, a.kind::text, a.attempt, a.started_at, a.ended_at, a.next_at, a.deadline_at,
+       COALESCE(a.next_at > clock_timestamp(), false), COALESCE(i.name, a.worker_id::text), a.error
+  FROM zart_step_attempts a LEFT JOIN zart_worker_info i ON i.worker_id = a.worker_id
+ WHERE a.run_id = %(run_id)s
+ ORDER BY a.ident, a.attempt;
+
+-- name: list_waits :many
+-- The open waits of a run, in the order of the calls.
+-- Locks: none. Index: primary key by run_id.
+SELECT ident, name, deadline, created_at
+  FROM zart_waits
+ WHERE run_id = %(run_id)s
+ ORDER BY seq, ident;
+
+-- name: list_events :many
+-- An execution's mailbox, in order of acceptance.
+-- Locks: none. Index: zart_events_execution.
+SELECT event_id, name, payload, accepted_at, consumed_ident
+  FROM zart_events
+ WHERE execution_id = %(execution_id)s
+ ORDER BY event_id;
+
+-- name: find_endings :many
+-- Of these executions (a JSON array of ids), those whose current run has ended or is blocked, and those that are not
+-- there at all: their state is NULL.
+-- Locks: none. Index: primary keys.
+SELECT x.id, r.state, r.outcome
+  FROM json_array_elements_text(%(ids)s::json) AS x (id)
+  LEFT JOIN zart_executions e ON e.execution_id = x.id
+  LEFT JOIN zart_execution_runs r ON r.run_id = e.current_run_id
+ WHERE r.state IS DISTINCT FROM 'live';
+
+-- name: find_place :one
+-- Which database this connection is in, and which schema it finds the tables in.
+-- Locks: none. Index: catalogue.
+SELECT pg_postmaster_start_time()::text || ' ' || (SELECT oid FROM pg_database WHERE datname = current_database()),
+       (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('zart_executions')),
+       current_setting('search_path');
+
+-- name: set_search_path :one
+-- Use another search path until the transaction ends.
+SELECT set_config('search_path', %(path)s, true);

@@ -1,0 +1,21 @@
+-- name: claim_tasks :many
+-- Take ready tasks of known workflow versions for one worker. Locks: its worker row, then the tasks, SKIP LOCKED.
+SELECT task_id, run_id, execution_id, epoch, workflow, version, crash_count, fenced
+FROM zart_claim_v1(%(worker)s, %(claim)s, %(queues)b::text[], %(workflows)b::text[], %(versions)b::text[],
+                   %(current)b::boolean[], %(timeouts)b::float8[], %(limit)s);
+
+-- name: look_at_active :many
+-- The worker's active runs that want attention. No locks.
+SELECT run_id, epoch, cancel, cancel_reason, overdue, news FROM zart_look_v1(%(worker)s);
+
+-- name: fire_due :one
+-- Waiting tasks whose time has come become ready. Locks: those rows, SKIP LOCKED.
+SELECT zart_fire_due_v1(%(limit)s);
+
+-- name: requeue_dead :one
+-- Tasks of dead workers become ready again. Locks: those rows, SKIP LOCKED.
+SELECT zart_requeue_dead_v1(%(limit)s);
+
+-- name: end_overdue :one
+-- End runs whose deadline or cancel nobody obeyed. Locks: owners' worker rows, then the tasks, both SKIP LOCKED.
+SELECT zart_end_overdue_v1(%(limit)s, %(grace)s::float8, %(payload)s);

@@ -1,0 +1,96 @@
+"""Starting, telling and cancelling executions. These statements may run in a caller's own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from zart_scheduler.sql import queries
+from zart_scheduler.store.statement import Statement, nothing
+
+_SQL = queries("executions")
+_START = _SQL["start_execution"]
+_DELIVER = _SQL["deliver_event"]
+_CANCEL = _SQL["cancel_execution"]
+_HINT = _SQL["hint"]
+
+READY_CHANNEL = "zart_ready"
+"""Something may be claimable, or has come for an active run."""
+DONE_CHANNEL = "zart_done"
+"""Runs have ended."""
+
+
+class Started(NamedTuple):
+    """`run_id` and `workflow` are the stored ones, also on a conflict."""
+
+    status: Literal["created", "existing", "conflict"]
+    run_id: UUID
+    workflow: str
+
+
+class Delivered(NamedTuple):
+    """`state` is the run's, where it was `terminal`."""
+
+    status: Literal["unknown", "terminal", "duplicate", "mismatch", "kept", "consumed"]
+    event_id: int | None
+    state: str | None
+
+
+class Cancelled(NamedTuple):
+    """`state` is what the run is in now, None if there is none."""
+
+    status: Literal["unknown", "cancelled", "requested", "noop", "terminal"]
+    state: str | None
+
+
+def start(
+    execution_id: str,
+    run_id: UUID,
+    workflow: str,
+    *,
+    input_hash: bytes,
+    input: bytes,  # noqa: A002 - the column's name
+    version: str = "",
+    queue: str = "default",
+    priority: int = 0,
+    tags: Mapping[str, str] | None = None,
+    delay: float | None = None,
+    at: datetime | None = None,
+) -> Statement[Started]:
+    """Start an execution once per id; `delay` in seconds, `at` aware; `version` empty = bound at the first claim."""
+    params = {
+        "execution_id": execution_id,
+        "run_id": run_id,
+        "workflow": workflow,
+        "version": version,
+        "queue": queue,
+        "priority": priority,
+        "input_hash": input_hash,
+        "input": input,
+        "tags": Jsonb(dict(tags or {})),
+        "delay": delay,
+        "at": at,
+    }
+    return Statement(_START, params, lambda rows: Started(*rows[0]))
+
+
+def deliver(execution_id: str, name: str, *, payload: bytes, key: str | None = None) -> Statement[Delivered]:
+    """Send an event; `payload` is JSON text, `key` the sender's idempotency key."""
+    params = {"execution_id": execution_id, "name": name, "key": key, "payload": payload}
+    return Statement(_DELIVER, params, lambda rows: Delivered(*rows[0]))
+
+
+def cancel(execution_id: str, reason: str | None = None) -> Statement[Cancelled]:
+    """Cancel the current run at once if nobody owns it, else ask its owner."""
+    return Statement(
+        _CANCEL, {"execution_id": execution_id, "reason": reason}, lambda rows: Cancelled(*rows[0])
+    )
+
+
+def hint(channel: str) -> Statement[None]:
+    """Wake the listeners of `channel`. Never part of a flush, and at most one per 50 ms and process."""
+    return Statement(_HINT, {"channel": channel}, nothing)

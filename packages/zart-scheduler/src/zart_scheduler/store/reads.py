@@ -1,0 +1,208 @@
+"""Queries that people and waiters ask: lists, details, endings. None of them locks or writes anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from zart_core import RunState, RunSummary
+from zart_scheduler.sql import queries
+from zart_scheduler.store.statement import Row, Statement, nothing
+
+_SQL = queries("reads")
+_LIVE = (RunState.SCHEDULED, RunState.RUNNING, RunState.SLEEPING, RunState.WAITING, RunState.BLOCKED)
+_SUMMARY = 11
+"""Columns of a summary, the first of every query on runs."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a list shows. None means any. `until` is exclusive; `search` is a part of the id or workflow."""
+
+    state: RunState | None = None
+    workflow: str | None = None
+    tags: Mapping[str, str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    queue: str | None = None
+    search: str | None = None
+    all_runs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """An execution's current run. `served`: some live worker has registered its workflow and serves its queue."""
+
+    summary: RunSummary
+    waiting_until: datetime | None
+    deadline_at: datetime | None
+    input: bytes
+    outcome: bytes | None
+    worker: str | None
+    served: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One record of a journal; kinds and outcomes as they are stored. `come`: what it stands for is over."""
+
+    ident: str
+    kind: str
+    outcome: str
+    come: bool
+    wake_at: datetime | None
+    attempt: int
+    started_at: datetime | None
+    completed_at: datetime
+    worker: str | None
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One recorded attempt: it failed (`error`), or its step has a deadline. `pending`: the next may not start yet."""
+
+    ident: str
+    kind: str
+    attempt: int
+    started_at: datetime
+    ended_at: datetime | None
+    next_at: datetime | None
+    deadline_at: datetime | None
+    pending: bool
+    worker: str | None
+    error: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRow:
+    """One open wait for an event."""
+
+    ident: str
+    name: str
+    deadline: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event of a mailbox."""
+
+    event_id: int
+    name: str
+    payload: bytes | None
+    accepted_at: datetime
+    consumed_ident: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an execution's current run ended, or that it is blocked. `state` is None if there is no such execution."""
+
+    execution_id: str
+    state: str | None
+    outcome: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection is: its server and database, the schema of Zart's tables if it finds them, its search path."""
+
+    database: str
+    schema: str | None
+    search_path: str
+
+
+def list_runs(
+    wanted: RunFilter, limit: int, after: tuple[datetime, UUID] | None
+) -> Statement[tuple[RunSummary, ...]]:
+    """List at most `limit` runs, newest first, that come after the run created at `after`."""
+    name = "list_live_runs" if wanted.state in _LIVE else "list_runs"
+    parameters = {
+        "all_runs": wanted.all_runs,
+        "state": wanted.state,
+        "workflow": wanted.workflow,
+        "queue": wanted.queue,
+        "tags": None if wanted.tags is None else json.dumps(dict(wanted.tags)),
+        "since": wanted.since,
+        "until": wanted.until,
+        "search": wanted.search,
+        "after": after and after[0],
+        "after_run": after and after[1],
+        "limit": limit,
+    }
+    return Statement(_SQL[name], parameters, _each(_summary))
+
+
+def list_runs_of_execution(execution_id: str) -> Statement[tuple[RunSummary, ...]]:
+    """List all runs of an execution, oldest first."""
+    return Statement(_SQL["list_runs_of_execution"], {"execution_id": execution_id}, _each(_summary))
+
+
+def get_state(execution_id: str) -> Statement[RunState | None]:
+    """Get the state of an execution's current run; None if there is no such execution."""
+    return Statement(_SQL["get_state"], {"execution_id": execution_id}, _first(lambda row: RunState(row[0])))
+
+
+def get_execution(execution_id: str) -> Statement[RunRow | None]:
+    """Get an execution's current run; None if there is no such execution."""
+    return Statement(_SQL["get_execution"], {"execution_id": execution_id}, _first(_run_row))
+
+
+def list_steps(run_id: str) -> Statement[tuple[StepRow, ...]]:
+    """List what a run has recorded, in the order of its calls."""
+    return Statement(_SQL["list_steps"], {"run_id": run_id}, _each(lambda row: StepRow(*row)))
+
+
+def list_attempts(run_id: str) -> Statement[tuple[AttemptRow, ...]]:
+    """List a run's recorded attempts, by step and number."""
+    return Statement(_SQL["list_attempts"], {"run_id": run_id}, _each(lambda row: AttemptRow(*row)))
+
+
+def list_waits(run_id: str) -> Statement[tuple[WaitRow, ...]]:
+    """List a run's open waits for events."""
+    return Statement(_SQL["list_waits"], {"run_id": run_id}, _each(lambda row: WaitRow(*row)))
+
+
+def list_events(execution_id: str) -> Statement[tuple[EventRow, ...]]:
+    """List an execution's events in order of acceptance."""
+    return Statement(_SQL["list_events"], {"execution_id": execution_id}, _each(lambda row: EventRow(*row)))
+
+
+def find_endings(execution_ids: Iterable[str]) -> Statement[tuple[Ending, ...]]:
+    """Find those of `execution_ids` that have ended, are blocked or are not there."""
+    ids = json.dumps(list(execution_ids))
+    return Statement(_SQL["find_endings"], {"ids": ids}, _each(lambda row: Ending(*row)))
+
+
+def find_place() -> Statement[Place]:
+    """Find out where a connection is."""
+    return Statement(_SQL["find_place"], {}, lambda rows: Place(*rows[0]))
+
+
+def set_search_path(path: str) -> Statement[None]:
+    """Use another search path until the transaction ends."""
+    return Statement(_SQL["set_search_path"], {"path": path}, nothing)
+
+
+def _each(make: Callable[[Row], T]) -> Callable[[list[Row]], tuple[T, ...]]:
+    return lambda rows: tuple(make(row) for row in rows)
+
+
+def _first(make: Callable[[Row], T]) -> Callable[[list[Row]], T | None]:
+    return lambda rows: make(rows[0]) if rows else None
+
+
+def _summary(row: Row) -> RunSummary:
+    execution_id, run_id, run_index, workflow, version, state, *rest = row
+    return RunSummary(execution_id, str(run_id), run_index, workflow, version, RunState(state), *rest)
+
+
+def _run_row(row: Row) -> RunRow:
+    return RunRow(_summary(row[:_SUMMARY]), *row[_SUMMARY:])

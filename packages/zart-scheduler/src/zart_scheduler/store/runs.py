@@ -1,0 +1,35 @@
+"""What runs are, and what they were started with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from zart_scheduler.sql import queries
+from zart_scheduler.store.statement import Statement
+
+_LOAD_INPUTS = queries("runs")["load_inputs"]
+
+
+class RunInput(NamedTuple):
+    """A claimed run. `epoch` is that of its task now; another than the claim's means that the run has moved on."""
+
+    run_id: UUID
+    execution_id: str
+    run_index: int
+    workflow: str
+    version: str | None
+    queue: str
+    tags: Mapping[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    deadline_at: datetime | None
+    input: bytes | None
+    epoch: int
+
+
+def load_inputs(runs: Sequence[UUID]) -> Statement[list[RunInput]]:
+    """Return what `runs` were started with; a run that has ended meanwhile is left out."""
+    return Statement(_LOAD_INPUTS, {"runs": list(runs)}, lambda rows: [RunInput._make(row) for row in rows])

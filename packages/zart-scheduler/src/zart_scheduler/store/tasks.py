@@ -1,0 +1,99 @@
+"""Claiming tasks, looking at the active ones, and the sweeper's work on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from zart_scheduler.sql import queries
+from zart_scheduler.store.statement import Row, Statement
+
+_SQL = queries("tasks")
+_CLAIM = _SQL["claim_tasks"]
+_LOOK = _SQL["look_at_active"]
+_FIRE_DUE = _SQL["fire_due"]
+_REQUEUE_DEAD = _SQL["requeue_dead"]
+_END_OVERDUE = _SQL["end_overdue"]
+
+
+class Handler(NamedTuple):
+    """A registered workflow version. `current` also takes tasks bound to no version; `timeout` in seconds."""
+
+    workflow: str
+    version: str
+    current: bool
+    timeout: float | None
+
+
+class Claimed(NamedTuple):
+    """A task that is this worker's by `epoch`."""
+
+    task_id: UUID
+    run_id: UUID
+    execution_id: str
+    epoch: int
+    workflow: str
+    version: str
+    crash_count: int
+
+
+class Look(NamedTuple):
+    """An active run for which something is to be done: end it, or collect what has come (`news`)."""
+
+    run_id: UUID
+    epoch: int
+    cancel: bool
+    cancel_reason: str | None
+    overdue: bool
+    news: bool
+
+
+def claim(
+    worker_id: UUID, claim_id: UUID, *, queues: Sequence[str], handlers: Sequence[Handler], limit: int
+) -> Statement[list[Claimed] | None]:
+    """Take up to `limit` ready tasks; None: the worker is fenced off and must end this incarnation."""
+    params = {
+        "worker": worker_id,
+        "claim": claim_id,
+        "queues": list(queues),
+        "workflows": [handler.workflow for handler in handlers],
+        "versions": [handler.version for handler in handlers],
+        "current": [handler.current for handler in handlers],
+        "timeouts": [handler.timeout for handler in handlers],
+        "limit": limit,
+    }
+    return Statement(_CLAIM, params, _claimed)
+
+
+def look(worker_id: UUID) -> Statement[list[Look]]:
+    """Return the worker's active runs that want attention; one unlocked query for all of them."""
+    return Statement(_LOOK, {"worker": worker_id}, lambda rows: [Look._make(row) for row in rows])
+
+
+def fire_due(limit: int) -> Statement[int]:
+    """Make up to `limit` waiting tasks ready whose time has come; return how many."""
+    return Statement(_FIRE_DUE, {"limit": limit}, _number)
+
+
+def requeue_dead(limit: int) -> Statement[int]:
+    """Hand up to `limit` tasks of dead workers back; return how many."""
+    return Statement(_REQUEUE_DEAD, {"limit": limit}, _number)
+
+
+def end_overdue(limit: int, grace: float, deadline_payload: bytes) -> Statement[int]:
+    """End runs past their deadline, and owned ones whose owner did not obey within `grace` seconds; return how many.
+
+    `deadline_payload` is the failure that a run past its deadline gets, as JSON text.
+    """
+    return Statement(_END_OVERDUE, {"limit": limit, "grace": grace, "payload": deadline_payload}, _number)
+
+
+def _claimed(rows: list[Row]) -> list[Claimed] | None:
+    if rows and rows[0][-1]:
+        return None
+    return [Claimed._make(row[:-1]) for row in rows]
+
+
+def _number(rows: list[Row]) -> Any:
+    return rows[0][0]

@@ -1,0 +1,48 @@
+"""What any worker does for all: declare the dead dead, hand their runs on, fire timers, end what is overdue.
+
+Each round is bounded, takes rows SKIP LOCKED, and costs index probes only; several workers may do it at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from zart_core import DeadlineExceeded
+from zart_core.spi import record
+from zart_scheduler.store import tasks, workers
+from zart_scheduler.store.statement import run as execute
+
+BATCH = 500
+"""Most rows of one statement."""
+
+ROUNDS = 20
+"""Most statements of one kind in one sweep."""
+
+LOCK_GRACE = 5.0
+"""Seconds past its lease after which a worker row that is still locked is freed by ending its connection."""
+
+
+async def fire_due(connection: AsyncConnection[Any]) -> int:
+    """Make waiting runs ready whose time has come; return how many."""
+    total = 0
+    for _ in range(ROUNDS):
+        fired = await execute(connection, tasks.fire_due(BATCH))
+        total += fired
+        if fired < BATCH:
+            break
+    return total
+
+
+async def sweep(connection: AsyncConnection[Any], lease: float) -> int:
+    """Do one round; return how many runs have become ready or ended. `lease` is the patience with owners, in seconds."""
+    total = await fire_due(connection)
+    await execute(connection, workers.mark_dead(LOCK_GRACE))
+    for _ in range(ROUNDS):
+        requeued = await execute(connection, tasks.requeue_dead(BATCH))
+        total += requeued
+        if requeued < BATCH:
+            break
+    overdue = record(DeadlineExceeded("the workflow did not finish within its timeout"), kind="DeadlineExceeded")
+    return total + await execute(connection, tasks.end_overdue(BATCH, lease, overdue))
