@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from pydantic import BaseModel
+
 from zart_core import ExecutionFailed, RunState, Step, Workflow, sleep, wait_for_event
 from zart_scheduler import Client, Worker, WorkerConfig
 

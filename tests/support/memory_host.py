@@ -16,6 +16,7 @@ from typing import Any
 
 from zart_core import Workflow
 from zart_core.executor import TURN_BITS, ActiveRun
+from zart_core.host import ClaimedRun, Left
 from zart_core.items import (
     AttemptItem,
     BlockItem,
@@ -29,7 +30,6 @@ from zart_core.items import (
     WaitItem,
 )
 from zart_core.journal import AttemptRecord, Kind, Outcome, Record
-from zart_core.host import ClaimedRun, Left
 
 RUN_ID = "0197b2f0-0000-7000-8000-000000000001"
 
@@ -165,8 +165,16 @@ class MemoryHost:
     def _wake_if_due(self) -> None:
         if self.parked is None or self.ending is not None:
             return
-        due = [self.wake_at[r.identity] for r in self.records.values() if r.turn is None and r.identity in self.wake_at]
-        due += [f.due_at for f in self.failures.values() if f.due_at is not None and f.identity not in self.records]
+        due = [
+            self.wake_at[r.identity]
+            for r in self.records.values()
+            if r.turn is None and r.identity in self.wake_at
+        ]
+        due += [
+            f.due_at
+            for f in self.failures.values()
+            if f.due_at is not None and f.identity not in self.records
+        ]
         if any(r.turn is None and self._has_come(r) for r in self.records.values()):
             self.claim()
         elif due:
@@ -191,7 +199,15 @@ class MemoryHost:
         match item:
             case RecordItem():
                 assert item.identity not in self.records, f"{item.identity} recorded twice"
-                record = Record(item.identity, item.kind, item.outcome, item.turn, item.payload, item.args_hash, item.attempt)
+                record = Record(
+                    item.identity,
+                    item.kind,
+                    item.outcome,
+                    item.turn,
+                    item.payload,
+                    item.args_hash,
+                    item.attempt,
+                )
                 self.records[item.identity] = record
                 if item.length is not None:
                     self.wake_at[item.identity] = self.loop.time() + item.length
@@ -208,7 +224,9 @@ class MemoryHost:
                 self._register(item)
             case CancelItem():
                 self.waits.pop(item.identity, None)
-                self.records[item.identity] = Record(item.identity, item.kind, Outcome.CANCELLED, item.turn, None)
+                self.records[item.identity] = Record(
+                    item.identity, item.kind, Outcome.CANCELLED, item.turn, None
+                )
                 run.cancelled(item)
             case CollectItem():
                 for record in list(self.records.values()):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi import Request
+
 from zart_api.auth import Guard, KeyRing
 from zart_api.problems import RefusedError
 from zart_core.errors import ConfigurationError
@@ -43,7 +44,17 @@ async def test_each_key_opens(key: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", "Bearer ", "Bearer", f"Basic {KEY}", KEY, f"Bearer {KEY},{OTHER}", "Bearer k\xe9y"]
+    "header",
+    [
+        f"Bearer {KEY}x",
+        f"Bearer {KEY[:-1]}",
+        "Bearer ",
+        "Bearer",
+        f"Basic {KEY}",
+        KEY,
+        f"Bearer {KEY},{OTHER}",
+        "Bearer k\xe9y",
+    ],
 )
 async def test_anything_else_is_401_and_told_how(header: str) -> None:
     status, headers = await refusal(Guard(KeyRing.parse(f"{KEY},{OTHER}")), request(authorization=header))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+
 from zart_api import listening
 from zart_api.auth import Guard, KeyRing
 from zart_core.errors import ConfigurationError
@@ -76,7 +77,9 @@ def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
-            pytest.raises(ConfigurationError, match=f"cannot listen at 127.0.0.1, port {port}: Address already in use"),
+            pytest.raises(
+                ConfigurationError, match=f"cannot listen at 127.0.0.1, port {port}: Address already in use"
+            ),
             listening.bound(listening.addresses("127.0.0.1", port)),
         ):
             pass

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zart_api import paths
 
 ids = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
@@ -41,7 +42,11 @@ def test_an_id_that_looks_encoded_is_not_decoded_twice() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "root"),
-    [("/zart/v1/executions/a%2Fb", "/zart"), ("/a%20b/c/v1/executions/a%2Fb", "/a b/c"), ("/x%2Fy/v1/executions/a%2Fb", "/x/y")],
+    [
+        ("/zart/v1/executions/a%2Fb", "/zart"),
+        ("/a%20b/c/v1/executions/a%2Fb", "/a b/c"),
+        ("/x%2Fy/v1/executions/a%2Fb", "/x/y"),
+    ],
 )
 def test_below_a_mount_point_only_the_rest_is_rewritten(raw: str, root: str) -> None:
     assert paths.route_path(scope_of(raw, root)) == f"{root}/v1/executions/a%2Fb"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 
 import pytest
+
 from zart_api import problems
 from zart_core import errors
 
-CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.ZartError)]
+CLASSES = [
+    kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.ZartError)
+]
 
 EXPECTED = {
     "InvalidText": 422,

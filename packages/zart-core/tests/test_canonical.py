@@ -149,7 +149,7 @@ def test_a_new_optional_field_changes_nothing() -> None:
 
 
 def test_fields_that_nobody_declared_take_part() -> None:
-    assert digest(Open(extra=1)) != digest(Open(extra=2))
+    assert digest(Open.model_validate({"extra": 1})) != digest(Open.model_validate({"extra": 2}))
 
 
 def test_tuples_are_lists_and_enums_are_their_values() -> None:

@@ -61,7 +61,7 @@ def test_an_annotation_that_cannot_be_evaluated_is_told() -> None:
 
 def test_something_without_a_name_is_shown_as_it_is() -> None:
     class Odd:
-        __annotations__: Any = {"a": "Nowhere"}  # noqa: RUF012 - odd on purpose
+        __annotations__: Any = {"a": "Nowhere"}
         __module__ = ""
 
     with pytest.raises(ConfigurationError):

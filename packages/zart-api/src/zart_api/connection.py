@@ -70,7 +70,7 @@ class Connection:
                 client = await self.client()
                 await asyncio.to_thread(check_schema, client.conninfo)
         except (StoreUnavailable, TimeoutError) as error:
-            _log.warning("not ready: %s", error or "the database does not answer")
+            _log.warning("not ready: %s", str(error) or "the database does not answer")
             raise StoreUnavailable("the database cannot be reached; the server's log says why") from error
 
     async def close(self) -> None:

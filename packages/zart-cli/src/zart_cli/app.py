@@ -20,14 +20,24 @@ from zart_cli.verbs import with_globals
 class Zart(TyperGroup):
     """The root command; also words that make no sense are reported as all errors are."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **options: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run one command and leave with its exit code."""
         words = list(sys.argv[1:] if args is None else args)
         settings.begin(output=_output_meant(words))
-        options["standalone_mode"] = False
+        del standalone_mode  # Typer's own errors are reported here
         try:
             with reporting_errors():
-                code = super().main(words, prog_name or "zart", **options)
+                code = super().main(
+                    words, prog_name or "zart", complete_var, False, windows_expand_args, **extra
+                )
         except typer.Exit as exit_:
             code = exit_.exit_code
         sys.exit(code if isinstance(code, int) else int(ExitCode.OK))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from zart_core import EventDetails, RunSummary, StepDetails
-
 from zart_cli import settings
 from zart_cli.output import Column
 from zart_cli.terminal import state_text
 from zart_cli.timeline import brief, step_label
 from zart_cli.times import moment_text, took
+from zart_core import EventDetails, RunSummary, StepDetails
 
 _CELL_WIDTH = 60
 
@@ -23,6 +22,12 @@ def moment(value: datetime | None) -> str:
 def tags(run: RunSummary) -> str:
     """Return tags as they are written on the command line."""
     return " ".join(f"{name}={value}" for name, value in run.tags.items())
+
+
+def _outcome(step: StepDetails) -> str:
+    if step.failure is not None:
+        return " ".join(str(step.failure).split())
+    return "" if step.result is None else brief(step.result, _CELL_WIDTH)
 
 
 RUNS: tuple[Column[RunSummary], ...] = (
@@ -44,7 +49,7 @@ STEPS: tuple[Column[StepDetails], ...] = (
     Column("STARTED", lambda step: moment(step.started_at)),
     Column("TOOK", lambda step: took(step.started_at, step.completed_at)),
     Column("BRANCH", lambda step: step.scope, optional=True),
-    Column("OUTCOME", lambda step: _outcome(step), optional=True),
+    Column("OUTCOME", _outcome, optional=True),
 )
 
 EVENTS: tuple[Column[EventDetails], ...] = (
@@ -56,9 +61,3 @@ EVENTS: tuple[Column[EventDetails], ...] = (
     Column("TAKEN BY", lambda event: event.consumed_by or "", optional=True),
     Column("PAYLOAD", lambda event: brief(event.payload, _CELL_WIDTH)),
 )
-
-
-def _outcome(step: StepDetails) -> str:
-    if step.failure is not None:
-        return " ".join(str(step.failure).split())
-    return "" if step.result is None else brief(step.result, _CELL_WIDTH)

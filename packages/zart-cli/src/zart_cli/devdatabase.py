@@ -6,10 +6,10 @@ import logging
 import os
 
 import psycopg
-from zart_core.errors import ZartError
-from zart_scheduler import embedded
 
 from zart_cli import target
+from zart_core.errors import ZartError
+from zart_scheduler import embedded
 
 _log = logging.getLogger("zart.dev")
 _OWNED = "ZART_DEV_STARTED_SERVER"

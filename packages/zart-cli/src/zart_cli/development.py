@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import typer
-from zart_core import ConfigurationError, Registry, ZartError
-from zart_scheduler import Client, Worker, WorkerConfig
-from zart_scheduler.migrate import migrate
 
 from zart_cli import reporting, sources, target, terminal
 from zart_cli.commands.api import load_api
@@ -24,6 +21,9 @@ from zart_cli.problems import ImportFailed, problem_of
 from zart_cli.reload import Watch, folders_of
 from zart_cli.signals import StopSignals
 from zart_cli.welcome import welcome
+from zart_core import ConfigurationError, Registry, ZartError
+from zart_scheduler import Client, Worker, WorkerConfig
+from zart_scheduler.migrate import migrate
 
 _log = logging.getLogger("zart.dev")
 _RELOADED = "ZART_DEV_RELOADED"

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 
 import typer
-from zart_core import duration
-from zart_core.errors import InvalidText
 
 from zart_cli.settings import Format, TimeStyle
+from zart_core import duration
+from zart_core.errors import InvalidText
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 import typer
-from zart_core import errors
 
 from zart_cli.exitcodes import ExitCode
+from zart_core import errors
 
 
 class ImportFailed(Exception):
@@ -64,15 +64,14 @@ def _of_execution(command: str, why: str) -> Callable[[Any], str | None]:
     return lambda error: f"zart runs {command} {shlex.quote(error.execution_id)}  {why}"
 
 
-def _register(error: errors.WorkflowNotFound) -> str:
-    return "zart workflows list  shows what workers registered; --allow-unknown starts it all the same"
+_REGISTERED = "zart workflows list  shows what workers registered; --allow-unknown starts it all the same"
 
 
 _SHOW = _of_execution("show", "tells what happened")
 
 # The first class that fits counts: what is special stands before what is general.
 _RULES: tuple[tuple[type[BaseException], ExitCode, HTTPStatus, _Hint], ...] = (
-    (errors.WorkflowNotFound, ExitCode.NOT_FOUND, HTTPStatus.NOT_FOUND, _register),
+    (errors.WorkflowNotFound, ExitCode.NOT_FOUND, HTTPStatus.NOT_FOUND, _REGISTERED),
     (errors.SchemaOutOfDate, ExitCode.CHECK_FAILED, HTTPStatus.SERVICE_UNAVAILABLE, None),
     (errors.ConfigurationError, ExitCode.USAGE, HTTPStatus.UNPROCESSABLE_ENTITY, None),
     (errors.UsageError, ExitCode.USAGE, HTTPStatus.UNPROCESSABLE_ENTITY, None),
@@ -126,6 +125,8 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(
             ExitCode.INTERRUPTED, HTTPStatus.BAD_REQUEST, "ZART-Z130", "Interrupted", "interrupted"
         )
+    if isinstance(error, errors.WaitTimeout) and not error.seconds:
+        return _not_ended(error)
     for kind, exit_code, status, hint in _RULES:
         if isinstance(error, kind):
             said = hint(error) if callable(hint) else hint
@@ -162,6 +163,19 @@ def _import_failed(error: ImportFailed) -> Problem:
         f"{error.module} failed to import",
         "mend the module; its own traceback is above",
         trace=error.trace,
+    )
+
+
+def _not_ended(error: errors.WaitTimeout) -> Problem:
+    """Someone looked once, without patience."""
+    return Problem(
+        ExitCode.WAIT_TIMED_OUT,
+        HTTPStatus.GATEWAY_TIMEOUT,
+        _code(error),
+        "Not ended",
+        f"execution {error.execution_id!r} has not ended yet",
+        f"zart runs wait {shlex.quote(error.execution_id)}  waits for it",
+        _instance(error),
     )
 
 

@@ -7,14 +7,14 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
 
 from zart_cli import settings
 from zart_cli.exitcodes import ExitCode
-from zart_cli.problems import ImportFailed, Problem, problem_of
+from zart_cli.problems import Problem, problem_of
 from zart_cli.settings import Format
 from zart_cli.target import without_passwords
 
@@ -51,10 +51,8 @@ def show(problem: Problem) -> None:
 
 def say(text: str) -> None:
     """Write a line to stderr; a stderr that is closed is no reason to fail."""
-    try:
+    with suppress(OSError, ValueError, AttributeError):
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is where messages go
-    except (OSError, ValueError, AttributeError):
-        pass
 
 
 def _clean(value: Any) -> Any:
@@ -63,11 +61,6 @@ def _clean(value: Any) -> Any:
 
 def _leave_closed_pipe() -> NoReturn:
     """End quietly: the reader of stdout (such as `head`) has seen enough."""
-    try:
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
     raise typer.Exit(int(ExitCode.OK))
-
-
-__all__ = ["ImportFailed", "reporting_errors", "say", "show"]

@@ -124,7 +124,7 @@ def _trim(shown: traceback.TracebackException | None) -> None:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename.startswith("<frozen importlib") or filename.startswith(_machinery())
+    return filename.startswith(("<frozen importlib", *_machinery()))
 
 
 @functools.cache

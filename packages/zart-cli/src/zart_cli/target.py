@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Final, TypeGuard
 from urllib.parse import unquote
 
-from zart_core.errors import ConfigurationError
-
 from zart_cli import settings
+from zart_core.errors import ConfigurationError
 
 EMBEDDED: Final = "embedded:"
 DEFAULT_CONNECT_TIMEOUT: Final = 5.0

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
-from zart_core import ExecutionDetails, Failure, RunState, StepDetails, StepState, WaitingFor
 
 from zart_cli.plain import to_json
 from zart_cli.settings import TimeStyle
 from zart_cli.terminal import mark, printable, state_text
 from zart_cli.times import moment_text, span, took
+from zart_core import ExecutionDetails, Failure, RunState, StepDetails, StepState, WaitingFor
 
 _PAYLOAD_WIDTH = 200
 _DIM = "bright_black"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from zart_core.duration import format_seconds
-
 from zart_cli.settings import TimeStyle
+from zart_core.spi import format_seconds
 
 _NOW = 1.0
 _FRACTIONS_UNTIL = 10.0

@@ -48,10 +48,10 @@ def with_globals(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()  # a reader that has gone is found here, not at the interpreter's end
 
     own = inspect.signature(command, eval_str=True)
-    run.__signature__ = own.replace(parameters=[*own.parameters.values(), *_GLOBALS.values()])  # type: ignore[attr-defined] # read by inspect
-    run.__annotations__ = {
-        name: parameter.annotation for name, parameter in run.__signature__.parameters.items()
-    }  # type: ignore[attr-defined] # as above
+    parameters = {**own.parameters, **_GLOBALS}
+    # Typer reads both: what to parse, and into which types.
+    vars(run)["__signature__"] = own.replace(parameters=list(parameters.values()))
+    run.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
     return run
 
 

@@ -7,9 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from zart_core.errors import StoreUnavailable
-
 from zart_cli import target
+from zart_core.errors import StoreUnavailable
 
 _log = logging.getLogger("zart")
 _PAUSES = (0.2, 0.5, 1.0, 2.0)

@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.console import Group
 from rich.text import Text
-from zart_core import Workflow
-from zart_core.errors import ZartError
 
 from zart_cli.sample import sample_input
 from zart_cli.terminal import printable
+from zart_core import Workflow
+from zart_core.errors import ZartError
 
 _DIM = "bright_black"
 

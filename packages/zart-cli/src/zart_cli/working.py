@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from types import ModuleType
 
-from zart_scheduler import Client, Worker, WorkerConfig
-from zart_scheduler.migrate import check_schema
-
 from zart_cli import target
 from zart_cli.readyfile import ReadyFile
 from zart_cli.signals import StopSignals
 from zart_cli.waiting import database_ready
+from zart_scheduler import Client, Worker, WorkerConfig
+from zart_scheduler.migrate import check_schema
 
 
 async def work(url: str, modules: Sequence[ModuleType], config: WorkerConfig, file: ReadyFile) -> None:

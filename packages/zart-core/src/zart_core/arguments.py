@@ -19,7 +19,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from typing_extensions import TypedDict
 
 from zart_core.canonical import canonical_json
-from zart_core.codec import CONFIG, MAX_PAYLOAD, MISSING, Codec, check_size, explain
+from zart_core.codec import CONFIG, MAX_PAYLOAD, MISSING, Codec, QuietJsonSchema, check_size, explain
 from zart_core.errors import PayloadInvalid
 from zart_core.hints import resolve_hints
 
@@ -119,7 +119,7 @@ class Parameters:
         if len(self.names) == 1:
             return self._codecs[self.names[0]].json_schema()
         try:
-            return {**self._object.json_schema(), "title": self.owner}
+            return {**self._object.json_schema(schema_generator=QuietJsonSchema), "title": self.owner}
         except PydanticInvalidForJsonSchema:
             return {"type": "object", "required": list(self.required)}
 

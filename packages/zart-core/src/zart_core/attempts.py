@@ -57,10 +57,16 @@ class Attempts:
         known = known or AttemptRecord(call.identity, 0, None, None)
         operation = call.operation
         assert isinstance(operation, StepOperation | CaptureOperation)  # noqa: S101 - the executor starts the others itself
-        if operation.timeout is not None and operation.timeout_scope == "global" and known.deadline_at is None:
+        if (
+            operation.timeout is not None
+            and operation.timeout_scope == "global"
+            and known.deadline_at is None
+        ):
             known = replace(known, deadline_at=now + operation.timeout)
             self._run.put(
-                AttemptItem(self._run, call.identity, call.name, operation.kind, 1, deadline=operation.timeout)
+                AttemptItem(
+                    self._run, call.identity, call.name, operation.kind, 1, deadline=operation.timeout
+                )
             )
         self._run.journal.note_attempt(known)
         self._arm(_Retry(call, known.failed + 1, known.due_at if known.due_at is not None else now))
@@ -69,11 +75,17 @@ class Attempts:
         """Launch the attempt when it is due, or at the step's deadline if that is earlier."""
         run, identity = self._run, retry.call.identity
         known = run.journal.attempts(identity)
-        when = min(retry.due_at, known.deadline_at) if known is not None and known.deadline_at is not None else retry.due_at
+        when = (
+            min(retry.due_at, known.deadline_at)
+            if known is not None and known.deadline_at is not None
+            else retry.due_at
+        )
         if when <= run.host.loop.time():
             self._launch(retry)
             return
-        self._retries[identity] = replace(retry, due_at=when, timer=run.host.loop.call_at(when, self._due, identity))
+        self._retries[identity] = replace(
+            retry, due_at=when, timer=run.host.loop.call_at(when, self._due, identity)
+        )
 
     def _due(self, identity: str) -> None:
         retry = self._retries.pop(identity, None)
@@ -104,7 +116,9 @@ class Attempts:
             ),
         )
         # The worker's loop makes the task: inside a pump the running loop is the body's.
-        self.running[call.identity] = run.host.loop.create_task(self._try(call, number, deadline), context=context)
+        self.running[call.identity] = run.host.loop.create_task(
+            self._try(call, number, deadline), context=context
+        )
 
     async def _try(self, call: Call[Any], number: int, deadline: float | None) -> None:
         run, operation = self._run, call.operation
@@ -137,7 +151,11 @@ class Attempts:
 
     def _returned(self, call: Call[Any], number: int, value: Any, elapsed: float) -> None:
         operation: Any = call.operation
-        what = f"result of step {call.name!r}" if isinstance(operation, StepOperation) else f"value of {call.name!r}"
+        what = (
+            f"result of step {call.name!r}"
+            if isinstance(operation, StepOperation)
+            else f"value of {call.name!r}"
+        )
         try:
             payload, decoded = operation.codec.encode(value, what, limit=self._run.host.max_payload)
         except PayloadError as error:  # L2: recorded at once, not retried
@@ -149,7 +167,9 @@ class Attempts:
     def _timed_out(self, call: Call[Any], number: int, elapsed: float | None) -> None:
         operation: Any = call.operation
         error = StepTimeout(call.name, operation.timeout or 0.0)
-        self._record(call, Outcome.TIMEOUT, faults.record(error, kind="StepTimeout"), attempt=number, elapsed=elapsed)
+        self._record(
+            call, Outcome.TIMEOUT, faults.record(error, kind="StepTimeout"), attempt=number, elapsed=elapsed
+        )
 
     def _raised(self, call: Call[Any], number: int, error: BaseException, elapsed: float) -> None:
         operation: Any = call.operation
@@ -164,7 +184,14 @@ class Attempts:
             return
         self._run.put(
             AttemptItem(
-                self._run, call.identity, call.name, operation.kind, number, elapsed, faults.record(error), delay
+                self._run,
+                call.identity,
+                call.name,
+                operation.kind,
+                number,
+                elapsed,
+                faults.record(error),
+                delay,
             )
         )
 

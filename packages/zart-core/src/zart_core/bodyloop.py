@@ -13,12 +13,16 @@ import sys
 from asyncio import AbstractEventLoop, Task, events, futures, tasks
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import Executor
 from types import CodeType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar, TypeVarTuple, Unpack
 
 from zart_core.call import Call
 from zart_core.errors import UsageError, WrongTask
 from zart_core.identity import Scope
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 PUMP_LIMIT = 1000
 """Most callbacks run by one pump, so that a busy body leaves the host loop time for others."""
@@ -165,7 +169,7 @@ class BodyLoop(AbstractEventLoop):
         *,
         name: str | None = None,
         context: contextvars.Context | None = None,
-        **options: Any,
+        **_options: Any,
     ) -> Task[Any]:
         """Make a task with a scope of its own; one made directly of a call shares its creator's."""
         current = tasks.current_task(self)
@@ -205,14 +209,22 @@ class BodyLoop(AbstractEventLoop):
             frame = frame.f_back
         return found
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> Any:
         """Run `callback` in this or the next pump."""
         handle = BodyHandle(self, callback, args, context)
         self.ready.append(handle)
         return handle
 
     def call_soon_threadsafe(
-        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+        self,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
     ) -> Any:
         """Run `callback` soon; may be called from any thread."""
         handle = BodyHandle(self, callback, args, context)
@@ -227,13 +239,21 @@ class BodyLoop(AbstractEventLoop):
         return handle
 
     def call_later(
-        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+        self,
+        delay: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
     ) -> Any:
         """Run `callback` after `delay` seconds. The run cannot park until then."""
         return self.call_at(self.host.time() + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
     ) -> Any:
         """Run `callback` at the host loop's time `when`. The run cannot park until then."""
         handle = BodyHandle(self, callback, args, context)
@@ -247,9 +267,11 @@ class BodyLoop(AbstractEventLoop):
         self.timers.add(handle)
         return handle
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
         """Run `func` in a thread of the host's executor. The run cannot park until it returns."""
-        outer = self.create_future()
+        outer: asyncio.Future[_T] = self.create_future()
         self.threads += 1
 
         def back(inner: asyncio.Future[Any]) -> None:
@@ -282,7 +304,7 @@ class BodyLoop(AbstractEventLoop):
         """Return False: debugging is the host loop's."""
         return False
 
-    def set_debug(self, enabled: bool) -> None:
+    def set_debug(self, enabled: bool) -> None:  # noqa: FBT001 - asyncio's signature
         """Do nothing."""
 
     def get_task_factory(self) -> None:
@@ -307,7 +329,7 @@ class BodyLoop(AbstractEventLoop):
 
 
 def _refuse(name: str) -> Callable[..., NoReturn]:
-    def refuse(self: BodyLoop, *args: Any, **options: Any) -> NoReturn:
+    def refuse(_self: BodyLoop, *_args: Any, **_options: Any) -> NoReturn:
         raise UsageError(
             f"a workflow's body did I/O ({name}): a body is replayed, so it must not touch the outside world; "
             f"do I/O in a step (or in capture), and await that from the body"

@@ -11,14 +11,11 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from enum import Enum
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from zart_core.errors import CallReused
 from zart_core.identity import MAX_KEY, Scope, check_name, keyed_identity, occurrence_identity
 from zart_core.journal import Kind, Record
-
-if TYPE_CHECKING:
-    from typing import Self
 
 R = TypeVar("R", covariant=True)
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Never, NoReturn
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypeAliasType
 
 from zart_core.canonical import args_hash, canonical_json
@@ -26,6 +27,7 @@ __all__ = [
     "MAX_PAYLOAD",
     "MISSING",
     "Codec",
+    "QuietJsonSchema",
     "args_hash",
     "canonical_json",
     "check_size",
@@ -43,6 +45,12 @@ _SHOWN_ERRORS: Final = 3
 _JSON_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 _log = logging.getLogger(__name__)
+
+
+class QuietJsonSchema(GenerateJsonSchema):
+    """Leaves out what JSON Schema cannot say, without a Python warning about it."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - pydantic's form
 
 
 class _Missing:
@@ -165,7 +173,9 @@ class Codec:
         if self._adapter is None:
             return {}
         try:
-            return self._adapter.json_schema(mode=mode, by_alias=mode == "validation")
+            return self._adapter.json_schema(
+                mode=mode, by_alias=mode == "validation", schema_generator=QuietJsonSchema
+            )
         except PydanticInvalidForJsonSchema:
             return {}
 
@@ -183,9 +193,9 @@ class Codec:
             )
             payload = pydantic_core.to_json(python, inf_nan_mode="constants")
             decoded = self._from_json(payload, by_name=True, by_alias=True)
+            return (payload, decoded) if difference(value, decoded) is None else None
         except Exception:
             return None
-        return (payload, decoded) if difference(value, decoded) is None else None
 
     def _refusal(
         self, value: Any, what: str, reason: Exception | Difference, root: str | None
@@ -266,30 +276,28 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
             raise
     if issubclass(annotation, BaseModel):
         return TypeAdapter(annotation)  # it has a configuration of its own, and only that counts
-    return TypeAdapter(
-        TypeAliasType("Value", annotation), config=CONFIG
-    )  # dataclasses take it if it is around them
+    named = cast("Any", TypeAliasType("Value", annotation))
+    return TypeAdapter(named, config=CONFIG)  # a dataclass takes the configuration of what is around it
 
 
 def _to_json(value: Any, **_options: Any) -> bytes:
-    if type(value) not in _JSON_SCALARS:
-        _check_json(value, "")
+    _check_json(value, "")
     return pydantic_core.to_json(value, inf_nan_mode="constants")
 
 
 def _check_json(value: Any, path: str) -> None:
     kind = type(value)
+    if kind in _JSON_SCALARS:
+        return
     if kind is list:
         for index, item in enumerate(value):
-            if type(item) not in _JSON_SCALARS:
-                _check_json(item, f"{path}[{index}]")
+            _check_json(item, f"{path}[{index}]")
     elif kind is dict:
         for key, item in value.items():
             if type(key) is not str:
                 raise _NotJsonError(f"the key {key!r}", key)
-            if type(item) not in _JSON_SCALARS:
-                _check_json(item, f"{path}[{key!r}]")
-    elif kind not in _JSON_SCALARS:
+            _check_json(item, f"{path}[{key!r}]")
+    else:
         raise _NotJsonError(path, value)
 
 

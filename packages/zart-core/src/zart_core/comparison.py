@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
-from decimal import Decimal
 from types import MemberDescriptorType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 
 _PLAIN: Final = (str, int, float)
 _SHOWN: Final = 4
+_CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,17 +30,11 @@ def difference(value: Any, decoded: Any) -> Difference | None:
     Equality decides; NaN equals NaN, and objects without an equality of their own are compared field by field. The
     whole value must keep its type, except that an int may become a float and a subclass of str, int or float its base.
     """
-    same_type = type(value) is type(decoded)
-    if same_type and _equal(value, decoded):
-        return None
-    if not same_type:
-        return (
-            None if _is_plainer(decoded, value) and _equal(value, decoded) else Difference("", value, decoded)
-        )
-    try:
+    if type(value) is type(decoded):
         return _inside(value, decoded, "")
-    except RecursionError:
-        return Difference("", value, decoded)
+    if _is_plainer(decoded, value) and _equal(value, decoded):
+        return None
+    return Difference("", value, decoded)
 
 
 def type_text(annotation: Any) -> str:
@@ -66,17 +60,15 @@ def type_text(annotation: Any) -> str:
 def annotation_for(value: Any, depth: int = 2) -> str:
     """Return an annotation under which `value` could be stored."""
     name = type_text(type(value))
-    if not depth or not value:
+    if type(value) not in _CONTAINERS or not value or not depth:
         return name
     if type(value) in {list, set, frozenset}:
         return f"{name}[{_union(value, depth)}]"
     if type(value) is dict:
         return f"dict[{_union(value.keys(), depth)}, {_union(value.values(), depth)}]"
-    if type(value) is tuple:
-        if len(value) > _SHOWN:
-            return f"tuple[{_union(value, depth)}, ...]"
-        return f"tuple[{', '.join(annotation_for(item, depth - 1) for item in value)}]"
-    return name
+    if len(value) > _SHOWN:
+        return f"tuple[{_union(value, depth)}, ...]"
+    return f"tuple[{', '.join(annotation_for(item, depth - 1) for item in value)}]"
 
 
 def _union(values: Iterable[Any], depth: int) -> str:
@@ -97,7 +89,7 @@ def _equal(value: Any, decoded: Any) -> bool:
 
 
 def _is_nan(value: Any) -> bool:
-    return isinstance(value, float | Decimal) and math.isnan(value)
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _inside(value: Any, decoded: Any, path: str) -> Difference | None:

@@ -35,6 +35,8 @@ def conclude(
 def failed(error: BaseException) -> Ending:
     """Return the ending of a run that failed with `error`."""
     if "attached to a different loop" in str(error):
-        error.add_note("a body runs on a loop of its own, so objects of another loop do not work in it: do I/O in a step")
+        error.add_note(
+            "a body has a loop of its own, where objects of another loop do not work: do I/O in a step"
+        )
     engine = isinstance(error, DeadlineExceeded | PayloadError | CallNotAwaited)
     return "failed", faults.record(error, kind=type(error).__name__ if engine else "error")

@@ -51,7 +51,9 @@ def sleep_until(name: str, when: datetime) -> Call[None]:
         ConfigurationError: `when` has no time zone.
     """
     if not isinstance(when, datetime) or when.tzinfo is None:
-        raise ConfigurationError(f"sleep_until needs a datetime with a time zone, such as datetime.now(UTC), not {when!r}")
+        raise ConfigurationError(
+            f"sleep_until needs an aware datetime, such as datetime.now(UTC); got {when!r}"
+        )
     body = require_body("sleep_until()")
     return Call(body, check_name("sleep", name), SleepOperation(name, None, when))
 
@@ -112,7 +114,9 @@ def new_uuid() -> Call[UUID]:
 def random_float() -> Call[float]:
     """Return a random number in [0, 1), recorded once."""
     body = require_body("random_float()")
-    return Call(body, "random_float", CaptureOperation("random_float", _random, Codec.of(float, what="number")))
+    return Call(
+        body, "random_float", CaptureOperation("random_float", _random, Codec.of(float, what="number"))
+    )
 
 
 async def _uuid() -> UUID:
@@ -120,7 +124,7 @@ async def _uuid() -> UUID:
 
 
 async def _random() -> float:
-    return random.random()  # noqa: S311 - for decisions, not for secrets
+    return random.random()
 
 
 class Context:
@@ -139,7 +143,7 @@ class Context:
         """What is known of the execution that runs this code."""
         return context()
 
-    def step(  # noqa: PLR0913 - one keyword for each thing one may say of a step
+    def step(
         self,
         name: str,
         fn: Callable[..., Any],
@@ -157,7 +161,7 @@ class Context:
 
 
 @lru_cache(maxsize=1024)
-def _step(  # noqa: PLR0913 - as many as `Context.step` takes
+def _step(
     fn: Callable[..., Any],
     name: str,
     retry: str | RetryPolicy | None,

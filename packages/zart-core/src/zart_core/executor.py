@@ -24,6 +24,7 @@ from zart_core.control import DeadlinePassed, LeaseLost, RunBlocked, RunCancelle
 from zart_core.current import ExecutionContext, body_var
 from zart_core.definition import Step, Workflow, check_same_step
 from zart_core.errors import CallNotAwaited, DeadlineExceeded, PayloadInvalid
+from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
 from zart_core.items import (
     BlockItem,
@@ -39,7 +40,6 @@ from zart_core.items import (
 from zart_core.journal import Journal, Outcome, Record
 from zart_core.operations import CaptureOperation, EventOperation, SleepOperation, StepOperation
 from zart_core.replay import Diverged, Execute, Recorded, decide
-from zart_core.host import ClaimedRun, Host, Left
 from zart_core.unwinding import abandon, interrupt
 
 log = logging.getLogger("zart")
@@ -78,7 +78,7 @@ class ActiveRun:
             deadline=claimed.deadline,
         )
         self.journal = Journal(claimed.records, claimed.attempts)
-        self.loop = BodyLoop(host.loop, self.advance)
+        self.loop = BodyLoop(host.loop, self.advance)  # type: ignore[abstract] # the rest is refused by name
         self.open_calls: dict[int, Call[Any]] = {}
         self.reserved = 0
         self.is_replaying = True
@@ -227,7 +227,9 @@ class ActiveRun:
             return
         context = copy_context()
         context.run(body_var.set, self)
-        self._body = self.loop.start(self.workflow.fn(*self.workflow.leading, *args, **kwargs), Scope(), context)
+        self._body = self.loop.start(
+            self.workflow.fn(*self.workflow.leading, *args, **kwargs), Scope(), context
+        )
         self.advance()
 
     def resume(self, epoch: int, records: Iterable[Record]) -> None:

@@ -21,6 +21,7 @@ from zart_core.traces import traceback_text
 __all__ = ["Unrestorable", "failure", "record", "restore"]
 
 Dump: TypeAlias = dict[str, Any]
+Members: TypeAlias = tuple[tuple[str, Any, bool], ...]
 Above: TypeAlias = tuple[BaseException, ...]
 
 _MAX_MESSAGE: Final = 16 * 1024
@@ -128,7 +129,7 @@ def _dump_cause(error: BaseException, path: Above) -> Dump | None:
 
 def _slots(error: BaseException) -> Iterator[tuple[str, Any]]:
     """Yield the filled `__slots__` of users' classes."""
-    for name, slot, is_builtin in _members(type(error)):
+    for name, slot, is_builtin in _members_of(error):
         if not is_builtin:
             try:
                 yield name, slot.__get__(error)
@@ -138,13 +139,18 @@ def _slots(error: BaseException) -> Iterator[tuple[str, Any]]:
 
 def _builtin_fields(error: BaseException) -> Iterator[tuple[str, Any]]:
     """Yield what C code keeps beside `args`, such as `errno` and `filename`; None would change an OSError's text."""
-    for name, slot, is_builtin in _members(type(error)):
+    for name, slot, is_builtin in _members_of(error):
         if is_builtin and (value := slot.__get__(error)) is not None:
             yield name, value
 
 
+def _members_of(error: BaseException) -> Members:
+    cls: Any = type(error)
+    return _members(cls)
+
+
 @lru_cache(maxsize=256)
-def _members(cls: Any) -> tuple[tuple[str, Any, bool], ...]:
+def _members(cls: Any) -> Members:
     """Return the slots of a class and its bases: name, descriptor, whether it belongs to a builtin."""
     return tuple(
         (name, member, owner.__module__ == "builtins")
@@ -163,8 +169,7 @@ def _same(error: BaseException, restored: Exception, dump: Dump) -> bool:
 def _load(dump: Dump) -> Exception:
     if dump["typed"]:
         error = _rebuild(exception_class(dump["type"]), dump)
-        if dump["lost"]:
-            error.add_note(f"not recorded: {', '.join(dump['lost'])}")
+        _add_notes(error, [f"not recorded: {', '.join(dump['lost'])}"] if dump["lost"] else [])
     else:
         error = StepFailed(
             _qualname(dump),
@@ -172,18 +177,23 @@ def _load(dump: Dump) -> Exception:
             _printable(dump.get("traceback", "")),
             dump.get("kind", "error"),
         )
-    for note in dump["notes"]:
-        error.add_note(note)
+    _add_notes(error, dump["notes"])
     if dump["cause"] is not None:
-        error.__cause__ = _load(dump["cause"])
+        BaseException.__setattr__(error, "__cause__", _load(dump["cause"]))
     return error
+
+
+def _add_notes(error: Exception, notes: list[str]) -> None:
+    """Add notes past a `__setattr__` of the user's, such as that of a frozen dataclass."""
+    if notes:
+        vars(error).setdefault("__notes__", []).extend(notes)
 
 
 def _rebuild(cls: type[Exception], dump: Dump) -> Exception:
     error = _blank(cls, dump)
     vars(error).update({name: unpack(value) for name, value in dump["state"].items()})
     if dump["slots"]:
-        slots = {name: slot for name, slot, _ in reversed(_members(cls))}
+        slots = {name: slot for name, slot, _ in reversed(_members_of(error))}
         for name, value in dump["slots"].items():
             slots[name].__set__(error, unpack(value))
     return error
@@ -201,7 +211,7 @@ def _blank(cls: type[Exception], dump: Dump) -> Exception:
         return cls(*args)
     base = next(owner for owner in cls.__mro__ if owner.__module__ == "builtins")
     error: Exception = base.__new__(cls, *args)
-    error.args = args  # OSError's own __new__ keeps some of them back
+    BaseException.__setattr__(error, "args", args)  # OSError's own __new__ keeps some of them back
     return error
 
 

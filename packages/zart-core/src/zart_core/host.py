@@ -49,9 +49,20 @@ class Left(Enum):
 class Host(Protocol):
     """What a run needs of the worker that holds it."""
 
-    loop: AbstractEventLoop
-    threads: Executor
-    max_payload: int
+    @property
+    def loop(self) -> AbstractEventLoop:
+        """The loop on which steps run."""
+        ...
+
+    @property
+    def threads(self) -> Executor:
+        """Where sync steps run."""
+        ...
+
+    @property
+    def max_payload(self) -> int:
+        """Largest stored value in bytes."""
+        ...
 
     def put(self, item: Item) -> None:
         """Write `item` with the next flush, and answer the run."""

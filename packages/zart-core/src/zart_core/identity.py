@@ -7,7 +7,7 @@ The root scope is empty; a branch is `.N` behind its parent's path, numbered by 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID, uuid5
+from hashlib import blake2b
 
 from zart_core.errors import ConfigurationError, DuplicateKey
 
@@ -87,7 +87,7 @@ def keyed_identity(path: str, name: str, key: str) -> str:
 
 def idempotency_key(run_id: str, identity: str) -> str:
     """Return the key that one step of one run sends to other systems: the same at every attempt and replay."""
-    return str(uuid5(UUID(run_id), identity))
+    return blake2b(f"{run_id}/{identity}".encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

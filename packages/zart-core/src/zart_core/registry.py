@@ -95,6 +95,11 @@ class Registry:
         except KeyError:
             raise WorkflowNotFound(name, {known for known, _ in self._workflows}) from None
 
+    @property
+    def steps(self) -> tuple[Step[Any, Any], ...]:
+        """The steps that came with the modules."""
+        return tuple(self._steps.values())
+
     def __iter__(self) -> Iterator[Workflow[Any, Any]]:
         return iter(self._workflows.values())
 
@@ -105,7 +110,7 @@ class Registry:
         if isinstance(source, Workflow):
             self.add(source)
         elif isinstance(source, Registry):
-            self._include_all(source._workflows.values(), source._steps.values())
+            self._include_all(source, source.steps)
         elif isinstance(source, ModuleType):
             self._include_module(source)
         elif isinstance(source, str):

@@ -64,7 +64,7 @@ def difference(journal: Journal, call: Call[Any], record: Record, on_divergence:
     if call.key is None and journal.is_inferred(call.scope.prefix(call.name)):
         return (
             f"{call.identity!r} is recorded with other arguments than today's code gives at {call.where}; only its "
-            f"position tells it from other calls of {call.name!r}, so it may be another call (use .keyed() to name them)"
+            f"position tells it from other calls of {call.name!r}, so it may be another one (.keyed() names them)"
         )
     if on_divergence == "block":
         return f"{call.identity!r} is recorded with other arguments than today's code gives at {call.where}"

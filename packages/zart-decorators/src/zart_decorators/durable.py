@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
+from types import FrameType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from zart_core import Workflow
@@ -66,20 +66,22 @@ def durable(
     Raises:
         ConfigurationError: The function is not async, or an option cannot be.
     """
-    make = partial(
-        Workflow,
-        version=version,
-        current=current,
-        timeout=timeout,
-        queue=queue,
-        priority=priority,
-        on_divergence=on_divergence,
-        max_crashes=max_crashes,
-    )
+
+    def make(fn: Callable[..., Awaitable[Any]], named: str | None, frame: FrameType) -> Workflow[..., Any]:
+        return Workflow(
+            fn,
+            named,
+            version=version,
+            current=current,
+            timeout=timeout,
+            queue=queue,
+            priority=priority,
+            on_divergence=on_divergence,
+            max_crashes=max_crashes,
+            localns=local_names(frame),
+        )
+
+    # The frame that decorates is where the function's annotations look for names.
     if callable(name):
-        return make(name, localns=local_names(sys._getframe(1)))  # noqa: SLF001 - the caller's names, cheaply
-    return partial(_decorate, make, name)
-
-
-def _decorate(make: Callable[..., Any], name: str | None, fn: Callable[..., Awaitable[Any]], /) -> Any:
-    return make(fn, name, localns=local_names(sys._getframe(1)))  # noqa: SLF001 - as above
+        return make(name, None, sys._getframe(1))  # noqa: SLF001 - the documented way to the caller's frame
+    return lambda fn: make(fn, name, sys._getframe(1))  # noqa: SLF001 - as above

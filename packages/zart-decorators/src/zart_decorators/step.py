@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from functools import partial
+from types import FrameType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from zart_core import RetryPolicy, Step
@@ -68,18 +68,24 @@ def step(
     Raises:
         ConfigurationError: An option cannot be (a bad text is a `ValueError` too), or the function is a method.
     """
-    make = partial(
-        Step,
-        retry=retry,
-        timeout=timeout,
-        timeout_scope=timeout_scope,
-        retry_on=retry_on,
-        no_retry_on=no_retry_on,
-    )
+
+    def make(fn: Callable[..., Any], named: str | None, frame: FrameType) -> Step[..., Any]:
+        return Step(
+            fn,
+            named,
+            retry=retry,
+            timeout=timeout,
+            timeout_scope=timeout_scope,
+            retry_on=_as_tuple(retry_on),
+            no_retry_on=_as_tuple(no_retry_on),
+            localns=local_names(frame),
+        )
+
+    # The frame that decorates is where the function's annotations look for names.
     if callable(name):
-        return make(name, localns=local_names(sys._getframe(1)))  # noqa: SLF001 - the caller's names, cheaply
-    return partial(_decorate, make, name)
+        return make(name, None, sys._getframe(1))  # noqa: SLF001 - the documented way to the caller's frame
+    return lambda fn: make(fn, name, sys._getframe(1))  # noqa: SLF001 - as above
 
 
-def _decorate(make: Callable[..., Any], name: str | None, fn: Callable[..., Any], /) -> Any:
-    return make(fn, name, localns=local_names(sys._getframe(1)))  # noqa: SLF001 - as above
+def _as_tuple(types: ErrorTypes) -> tuple[type[BaseException], ...]:
+    return types if isinstance(types, tuple) else (types,)

@@ -7,6 +7,17 @@ from zart_scheduler.config import WorkerConfig
 from zart_scheduler.handle import Handle
 from zart_scheduler.invocation import call
 from zart_scheduler.migrate import check_schema, migrate
+from zart_scheduler.sync import SyncClient, SyncHandle
 from zart_scheduler.worker import Worker
 
-__all__ = ["Client", "Handle", "Worker", "WorkerConfig", "call", "check_schema", "migrate"]
+__all__ = [
+    "Client",
+    "Handle",
+    "SyncClient",
+    "SyncHandle",
+    "Worker",
+    "WorkerConfig",
+    "call",
+    "check_schema",
+    "migrate",
+]

@@ -11,12 +11,11 @@ from zart_core import ExecutionDetails, ExecutionNotFound
 from zart_scheduler.callers import Callers
 from zart_scheduler.connections import Connections, Pool
 from zart_scheduler.details import ExecutionRows, execution_details
-from zart_scheduler.hint import Hints
 from zart_scheduler.results import ResultWaiter
 from zart_scheduler.store import reads
-from zart_scheduler.store.executions import READY_CHANNEL, hint
 from zart_scheduler.store.reads import Ending
 from zart_scheduler.store.statement import Statement, run
+from zart_scheduler.wake import READY, Notifier
 
 T = TypeVar("T")
 
@@ -28,18 +27,18 @@ class Access:
         self.connections = Connections(database_url, pool)
         self.callers = Callers(self.connections)
         self._waiter = ResultWaiter(self.connections)
-        self._hints = Hints(lambda: self.connections.run(hint(READY_CHANNEL), repeatable=False))
-        self._hinting: set[asyncio.Task[None]] = set()
+        self._notifier: Notifier | None = None
 
     async def open(self) -> None:
         """Connect."""
         await self.connections.open()
+        self._notifier = Notifier(self.connections.pool)
 
     async def close(self) -> None:
         """End all waits and close all connections."""
         await self._waiter.close()
-        await asyncio.gather(*self._hinting)
-        await self._hints.close()
+        if self._notifier is not None:
+            await self._notifier.close()
         await self.connections.close()
 
     async def read(self, statement: Statement[T]) -> T:
@@ -51,9 +50,8 @@ class Access:
         if conn is not None:
             return await self.callers.run(conn, statement)
         answer = await self.connections.run(statement, repeatable=repeatable)
-        hinting = asyncio.create_task(self._hints.give(), name="zart-hint")
-        self._hinting.add(hinting)
-        hinting.add_done_callback(self._hinting.discard)
+        if self._notifier is not None:
+            self._notifier.notify(READY)
         return answer
 
     async def ending(self, execution_id: str, limit: float | None) -> Ending | None:

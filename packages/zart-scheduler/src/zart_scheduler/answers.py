@@ -13,7 +13,7 @@ from zart_core import (
     RunState,
     StoreConflict,
 )
-from zart_scheduler.starting import StartRequest
+from zart_scheduler.requests import StartRequest
 from zart_scheduler.store.executions import Cancelled, Delivered, Started
 
 

@@ -55,7 +55,9 @@ class Callers:
 
     async def _run(self, conn: AsyncConnection[Any], statement: Statement[T], home: Place) -> T:
         with store_errors():
-            path = None if conn in self._at_home else self._path_for(conn, await run(conn, find_place()), home)
+            path = (
+                None if conn in self._at_home else self._path_for(conn, await run(conn, find_place()), home)
+            )
             if path is None:
                 return await run(conn, statement)
             there = await run(conn, find_place())
@@ -111,6 +113,10 @@ def check_transaction(conn: object) -> None:
         case TransactionStatus.IDLE | TransactionStatus.INTRANS:
             return
         case TransactionStatus.INERROR:
-            raise ConfigurationError(f"the transaction of `conn` has failed and can only be rolled back; {_ACCEPTED}")
+            raise ConfigurationError(
+                f"the transaction of `conn` has failed and can only be rolled back; {_ACCEPTED}"
+            )
         case _:
-            raise ConfigurationError(f"the connection given as `conn` is busy with another statement; {_ACCEPTED}")
+            raise ConfigurationError(
+                f"the connection given as `conn` is busy with another statement; {_ACCEPTED}"
+            )

@@ -15,7 +15,7 @@ from zart_scheduler.store.workflows import RegisteredWorkflow
 
 
 class InputInvalid(PayloadInvalid):
-    """The input of a start does not fit the workflow. `path` names the field, as in `order.items[0]`; "" is all of it."""
+    """The input of a start does not fit the workflow. `path` names the field, as in `order.items[0]`; empty: all."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(path, message)
@@ -52,14 +52,19 @@ def unchecked_input(value: Any) -> bytes:
     """
     if not isinstance(value, Mapping) and value is not MISSING and value is not None:
         raise InputInvalid(
-            "", f"must be an object by parameter name while no worker has registered the workflow, not {_kind(value)}"
+            "",
+            f"must be an object by parameter name while no worker has registered the workflow, not {_kind(value)}",
         )
     return _stored(list(value) if isinstance(value, Mapping) else (), value, whole=True)
 
 
 def _stored(parameters: Sequence[str], value: Any, *, whole: bool = False) -> bytes:
     try:
-        payload = canonical_json(dict(value or {})) if whole and value is not MISSING else wrap_input(parameters, value)
+        payload = (
+            canonical_json(dict(value or {}))
+            if whole and value is not MISSING
+            else wrap_input(parameters, value)
+        )
     except PayloadInvalid as error:
         raise InputInvalid("", str(error)) from None
     check_size(payload, "input")
@@ -76,7 +81,9 @@ def _check(value: Any, schema: Mapping[str, Any], root: str) -> None:
 def _path(root: str, parts: Iterable[str | int], error: ValidationError) -> str:
     path = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     if error.validator == "required":  # the error is the object's; people look for the field
-        missing = next((name for name in error.validator_value if name not in error.instance), None)
+        wanted: Any = error.validator_value
+        instance: Any = error.instance
+        missing = next((name for name in wanted if name not in instance), None)
         path += f".{missing}" if missing is not None else ""
     return path.lstrip(".")
 

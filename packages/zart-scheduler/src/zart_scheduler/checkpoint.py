@@ -34,12 +34,12 @@ from zart_core.spi import (
     reach,
 )
 from zart_scheduler.flush import LEAVES, Message, by_run, compose, enter, is_busy
+from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.statement import run as execute
 from zart_scheduler.store.steps import FlushRow, flush
 
 log = logging.getLogger("zart")
 T = TypeVar("T")
-Job = Callable[[AsyncConnection[Any]], Awaitable[Any]]
 
 RETRYABLE = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 """The transaction did not happen and may be tried again."""
@@ -69,7 +69,7 @@ class CheckpointWriter:
         self._on_due, self._on_ended = on_due, on_ended
         self._connection: AsyncConnection[Any] | None = None
         self._items: list[Item] = []
-        self._jobs: list[tuple[Job, asyncio.Future[Any]]] = []
+        self._jobs: list[tuple[Statement[Any], asyncio.Future[Any]]] = []
         self._deferred: defaultdict[ActiveRun, list[Item]] = defaultdict(list)
         self._work = asyncio.Event()
         self.is_idle = True
@@ -83,7 +83,7 @@ class CheckpointWriter:
         self._items.append(item)
         self._work.set()
 
-    async def between_flushes(self, job: Callable[[AsyncConnection[Any]], Awaitable[T]]) -> T:
+    async def between_flushes(self, job: Statement[T]) -> T:
         """Run `job` on the writer's connection, when no flush is under way: a second one would cost MultiXacts."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.append((job, future))
@@ -119,7 +119,7 @@ class CheckpointWriter:
         if future.done():
             return
         try:
-            result = await job(await self._connected())
+            result = await execute(await self._connected(), job)
         except RETRYABLE + CONNECTION_LOST as error:
             await self._disconnect(error)
             if not future.done():
@@ -161,7 +161,9 @@ class CheckpointWriter:
                 raise Fenced("its lease is over")
             try:
                 connection = await self._connected()
-                return await execute(connection, flush(self._worker_id, message.steps, message.rest, resend=resend))
+                return await execute(
+                    connection, flush(self._worker_id, message.steps, message.rest, resend=resend)
+                )
             except RETRYABLE:
                 log.debug("a flush is tried again", exc_info=True)
             except CONNECTION_LOST as error:
@@ -242,7 +244,7 @@ class CheckpointWriter:
             waiting.append(item)
             return
         self._deferred[item.run].append(item)
-        pause = random.uniform(*BUSY_PAUSE)  # noqa: S311 - spreads retries, no secret
+        pause = random.uniform(*BUSY_PAUSE)
         asyncio.get_running_loop().call_later(pause, self._retry, item.run)
 
     def _retry(self, run: ActiveRun) -> None:

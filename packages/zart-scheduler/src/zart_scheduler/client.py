@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, TypeVar, Unpack, overload
-from uuid import UUID
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool
 
-from zart_core import EventReceipt, Invocation, Page, RunState, RunSummary, UsageError, Workflow, WorkflowNotFound
+from zart_core import EventReceipt, Invocation, Page, RunSummary, UsageError, Workflow
 from zart_core.spi import MISSING
 from zart_scheduler.access import Access
-from zart_scheduler.answers import existed
-from zart_scheduler.checking import stored_input, unchecked_input
 from zart_scheduler.handle import Handle
-from zart_scheduler.limits import aware, check_id, check_tags
-from zart_scheduler.payloads import encode_plain
+from zart_scheduler.limits import check_id
+from zart_scheduler.listing import ListOptions, list_page
+from zart_scheduler.requests import StartOptions
 from zart_scheduler.sending import send_event
-from zart_scheduler.starting import StartOptions, StartRequest, invocation_of, named_arguments, start_request
-from zart_scheduler.store import reads, workflows
-from zart_scheduler.store.executions import Started
+from zart_scheduler.starting import prepare_input, prepare_start, send_start
+from zart_scheduler.store import workflows
 from zart_scheduler.store.workflows import RegisteredWorkflow
 
 R = TypeVar("R")
@@ -34,9 +27,6 @@ A2 = TypeVar("A2")
 A3 = TypeVar("A3")
 A4 = TypeVar("A4")
 A5 = TypeVar("A5")
-
-MAX_PAGE = 1000
-"""Most runs of one page."""
 
 
 class Client:
@@ -54,7 +44,9 @@ class Client:
         ConfigurationError: There is no URL anywhere, or it is not one.
     """
 
-    def __init__(self, database_url: str | None = None, *, pool: AsyncConnectionPool[Any] | None = None) -> None:
+    def __init__(
+        self, database_url: str | None = None, *, pool: AsyncConnectionPool[Any] | None = None
+    ) -> None:
         self._access = Access(database_url, pool)
 
     @property
@@ -74,7 +66,7 @@ class Client:
         """End all waits for results and close all connections; `async with` does it."""
         await self._access.close()
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         await self.open()
         return self
 
@@ -88,7 +80,9 @@ class Client:
     @overload
     async def start(self, target: str, /, *args: Any, **options: Unpack[StartOptions]) -> Handle[Any]: ...
     @overload
-    async def start(self, target: Callable[[], Awaitable[R]], /, **options: Unpack[StartOptions]) -> Handle[R]: ...
+    async def start(
+        self, target: Callable[[], Awaitable[R]], /, **options: Unpack[StartOptions]
+    ) -> Handle[R]: ...
     @overload
     async def start(
         self, target: Callable[[A1], Awaitable[R]], a1: A1, /, **options: Unpack[StartOptions]
@@ -155,8 +149,8 @@ class Client:
             WorkflowNotFound: By name with positional arguments, which no worker has registered the names of.
             StoreUnavailable: The database cannot be reached.
         """
-        request = await self._prepare(invocation_of(target, args), options)
-        return self._handle_of(request, await self._access.change(request.statement, options.get("conn")))
+        request = await prepare_start(self._access, target, args, options)
+        return await send_start(self._access, request, options.get("conn"))
 
     async def start_input(
         self,
@@ -181,12 +175,8 @@ class Client:
             PayloadInvalid: The input does not fit; its `path` names the field, its `message` says why.
             ExecutionConflict: As `start` raises it, and the other errors of `start`.
         """
-        found = await self._access.read(workflows.get(name))
-        if found is None and not allow_unknown:
-            raise WorkflowNotFound(name, await self._registered_names())
-        stored = unchecked_input(input) if found is None else stored_input(found, input)
-        request = start_request(name, stored, options)
-        return self._handle_of(request, await self._access.change(request.statement, options.get("conn")))
+        request = await prepare_input(self._access, name, input, options, allow_unknown=allow_unknown)
+        return await send_start(self._access, request, options.get("conn"))
 
     @overload
     def handle(self, execution_id: str, workflow: Callable[..., Awaitable[R]]) -> Handle[R]: ...
@@ -234,95 +224,20 @@ class Client:
             self._access, execution_id, name, payload, idempotency_key=idempotency_key, conn=conn
         )
 
-    async def list_runs(
-        self,
-        *,
-        state: RunState | str | None = None,
-        workflow: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        queue: str | None = None,
-        search: str | None = None,
-        all_runs: bool = False,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page[RunSummary]:
+    async def list_runs(self, **options: Unpack[ListOptions]) -> Page[RunSummary]:
         """List runs, newest first.
 
         Args:
-            state: Only runs in this state.
-            workflow: Only runs of this workflow.
-            tags: Only executions that have all of these tags.
-            since: Only runs made at this moment or later; an aware datetime.
-            until: Only runs made before this moment; an aware datetime.
-            queue: Only runs of this queue.
-            search: Only runs with this text in the execution's id or the workflow's name, in any case.
-            all_runs: All runs of an execution, not only its current one.
-            limit: Runs of one page, 1 to 1000.
-            cursor: `next_cursor` of the page before.
+            options: See `ListOptions`: state, workflow, tags, since, until, queue, search, all_runs, limit, cursor.
+
+        Returns:
+            One page; give its `next_cursor` as `cursor` to get the next.
 
         Raises:
             UsageError: A filter or the cursor cannot be.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
-            raise UsageError(f"limit must be a whole number from 1 to {MAX_PAGE}, not {limit!r}")
-        wanted = reads.RunFilter(
-            state=_state(state),
-            workflow=workflow,
-            tags=None if tags is None else check_tags(tags),
-            since=None if since is None else aware("since", since),
-            until=None if until is None else aware("until", until),
-            queue=queue,
-            search=search,
-            all_runs=all_runs,
-        )
-        found = await self._access.read(reads.list_runs(wanted, limit + 1, None if cursor is None else _parse(cursor)))
-        return Page(found[:limit], _cursor(found[limit - 1]) if len(found) > limit else None)
+        return await list_page(self._access, options)
 
     async def workflows(self) -> list[RegisteredWorkflow]:
         """List the workflows that workers have registered in this database, one item per version."""
-        return list(await self._access.read(workflows.list_all()))
-
-    async def _prepare(self, invocation: Invocation[Any], options: Mapping[str, Any]) -> StartRequest:
-        target = invocation.workflow
-        if isinstance(target, Workflow):
-            stored = target.parameters.encode(invocation.args, invocation.kwargs)
-        else:
-            names = await self._parameters(target) if invocation.args else ()
-            named = named_arguments(target, names, invocation.args, invocation.kwargs)
-            stored = encode_plain(named, f"input of workflow {target!r}")
-        return start_request(target, stored, options)
-
-    def _handle_of(self, request: StartRequest, answer: Started) -> Handle[Any]:
-        existing = existed(request, answer)
-        return Handle(self._access, request.execution_id, request.definition, existing=existing)
-
-    async def _parameters(self, name: str) -> Sequence[str]:
-        found = await self._access.read(workflows.get(name))
-        if found is None:
-            raise WorkflowNotFound(name, await self._registered_names())
-        return found.parameters
-
-    async def _registered_names(self) -> set[str]:
-        return {found.workflow for found in await self._access.read(workflows.list_all())}
-
-
-def _state(state: RunState | str | None) -> RunState | None:
-    try:
-        return None if state is None else RunState(state)
-    except ValueError:
-        raise UsageError(f"no such state: {state!r}; the states are {', '.join(RunState)}") from None
-
-
-def _cursor(last: RunSummary) -> str:
-    text = json.dumps([last.created_at.isoformat(), last.run_id])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _parse(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        created_at, run_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return aware("cursor", datetime.fromisoformat(created_at)), UUID(run_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error, UsageError):
-        raise UsageError(f"the cursor {cursor[:80]!r} is none that a list has given; begin without one") from None
+        return await self._access.read(workflows.list_all())

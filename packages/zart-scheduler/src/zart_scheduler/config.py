@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from zart_core.duration import Duration, parse_size, seconds
+from zart_core.spi import Duration, parse_size, seconds
 from zart_core.errors import ConfigurationError
 
 MIN_LEASE = 1.0
@@ -44,12 +44,14 @@ class WorkerConfig:
     max_payload_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.queues, str) or not self.queues:
+        if isinstance(self.queues, str) or not self.queues:  # type: ignore[unreachable] # callers without a type checker
             raise ConfigurationError(f"queues takes a tuple of at least one name, not {self.queues!r}")
         for option, least in (("concurrency", 1), ("max_parked", 0), ("threads", 1), ("connections", 1)):
             value = getattr(self, option)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigurationError(f"{option} must be a whole number of at least {least}, not {value!r}")
+                raise ConfigurationError(
+                    f"{option} must be a whole number of at least {least}, not {value!r}"
+                )
         lease = seconds(self.lease, what="lease")
         if lease < MIN_LEASE:
             raise ConfigurationError(f"the lease must be at least {MIN_LEASE:g} s, not {self.lease!r}")

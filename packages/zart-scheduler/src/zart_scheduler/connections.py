@@ -30,7 +30,9 @@ class Connections:
 
     def __init__(self, database_url: str | None, pool: Pool | None) -> None:
         self._given = self._pool = pool
-        self.conninfo = _conninfo_of(pool) if pool and database_url is None else conninfo(resolve_url(database_url))
+        self.conninfo = (
+            _conninfo_of(pool) if pool and database_url is None else conninfo(resolve_url(database_url))
+        )
 
     async def open(self) -> None:
         """Connect.
@@ -41,7 +43,9 @@ class Connections:
         """
         if self._given is not None:
             if self._given.closed:
-                raise ConfigurationError("the pool given to the client is not open: `await pool.open()` first")
+                raise ConfigurationError(
+                    "the pool given to the client is not open: `await pool.open()` first"
+                )
             return
         with store_errors():
             # A pool tells only that it timed out; a connection tells why.
@@ -81,7 +85,9 @@ class Connections:
             StoreUnavailable: The database cannot be reached. What is not repeatable may have taken effect.
             SchemaOutOfDate: The database has no schema, or an older one.
         """
-        return await self._with_connection(lambda connection: run(connection, statement), repeatable)
+        return await self._with_connection(
+            lambda connection: run(connection, statement), repeatable=repeatable
+        )
 
     async def read_together(self, work: Work[T]) -> T:
         """Do `work`, which only reads, on a connection on which all statements see the same moment."""
@@ -93,7 +99,7 @@ class Connections:
 
         return await self._with_connection(in_snapshot, repeatable=True)
 
-    async def _with_connection(self, work: Work[T], repeatable: bool) -> T:
+    async def _with_connection(self, work: Work[T], *, repeatable: bool) -> T:
         try:
             return await self._once(work)
         except StoreUnavailable:
@@ -117,5 +123,9 @@ def _conninfo_of(pool: Pool) -> str:
         ConfigurationError: The pool computes it anew for each connection.
     """
     if not isinstance(pool.conninfo, str) or callable(pool.kwargs):
-        raise ConfigurationError("the pool computes its connection settings: give the client a database_url beside it")
-    return make_conninfo(pool.conninfo, **{key: value for key, value in (pool.kwargs or {}).items() if key not in _NOT_LIBPQ})
+        raise ConfigurationError(
+            "the pool computes its connection settings: give the client a database_url beside it"
+        )
+    return make_conninfo(
+        pool.conninfo, **{key: value for key, value in (pool.kwargs or {}).items() if key not in _NOT_LIBPQ}
+    )

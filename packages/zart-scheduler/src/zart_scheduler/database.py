@@ -57,15 +57,16 @@ def conninfo(url: str) -> str:
         ConfigurationError: It is not a PostgreSQL URL or connection string.
     """
     try:
-        params = conninfo_to_dict(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url))
+        given = conninfo_to_dict(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url))
     except psycopg.ProgrammingError as error:
         raise ConfigurationError(f"not a PostgreSQL URL: {redacted(url)}") from error
-    params.setdefault("application_name", "zart")
-    params.setdefault("connect_timeout", "5")
+    params = {"application_name": "zart", "connect_timeout": "5"} | {
+        name: str(value) for name, value in given.items() if value is not None
+    }
     schema = os.environ.get("ZART_SCHEMA")
     if schema:
         path = quoted_name(schema).replace("\\", "\\\\").replace(" ", "\\ ")
-        params["options"] = f"{params.get('options') or ''} -csearch_path={path}".strip()
+        params["options"] = f"{params.get('options', '')} -csearch_path={path}".strip()
     return make_conninfo(**params)
 
 
@@ -78,7 +79,9 @@ def redacted(url: str) -> str:
     """Return `url` without passwords, for people and logs; total over any text."""
     without = re.sub(r"(//[^/?#\s]*?:)[^/?#\s]*(@)", r"\1***\2", url)
     for name in _SECRETS:
-        without = re.sub(rf"({name}\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", without, flags=re.IGNORECASE)
+        without = re.sub(
+            rf"({name}\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", without, flags=re.IGNORECASE
+        )
     return without
 
 
@@ -94,7 +97,12 @@ def store_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedColumn, errors.UndefinedObject) as error:
+    except (
+        errors.UndefinedTable,
+        errors.UndefinedFunction,
+        errors.UndefinedColumn,
+        errors.UndefinedObject,
+    ) as error:
         if "zart_" not in str(error):
             raise StoreError(_sentence(error)) from error
         raise SchemaOutOfDate(None, SCHEMA_REVISION) from error

@@ -22,7 +22,12 @@ from zart_scheduler.payloads import plain
 from zart_scheduler.store.reads import AttemptRow, EventRow, RunRow, StepRow, WaitRow
 
 _KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event"}
-_STATES = {"o": StepState.COMPLETED, "e": StepState.FAILED, "t": StepState.TIMED_OUT, "c": StepState.CANCELLED}
+_STATES = {
+    "o": StepState.COMPLETED,
+    "e": StepState.FAILED,
+    "t": StepState.TIMED_OUT,
+    "c": StepState.CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,11 @@ class ExecutionRows:
     """All rows of one execution, as of one moment."""
 
     run: RunRow
-    runs: Sequence[RunSummary]
-    steps: Sequence[StepRow]
-    attempts: Sequence[AttemptRow]
-    waits: Sequence[WaitRow]
-    events: Sequence[EventRow]
+    runs: tuple[RunSummary, ...]
+    steps: tuple[StepRow, ...]
+    attempts: tuple[AttemptRow, ...]
+    waits: tuple[WaitRow, ...]
+    events: tuple[EventRow, ...]
 
 
 def execution_details(rows: ExecutionRows) -> ExecutionDetails:
@@ -58,7 +63,7 @@ def execution_details(rows: ExecutionRows) -> ExecutionDetails:
         orphans=(),
         divergence=plain(run.outcome) if state is RunState.BLOCKED else None,
         run=summary,
-        runs=tuple(rows.runs),
+        runs=rows.runs,
         steps=tuple(step_details(rows)),
         events=tuple(_event(row) for row in rows.events),
     )
@@ -108,7 +113,9 @@ def _recorded(row: StepRow, tries: Iterable[AttemptRow]) -> StepDetails:
     identity = Identity.parse(row.ident)
     sleeping = not row.come
     ended = failure(row.payload) if row.outcome in "et" and row.payload is not None else None
-    attempts = [_attempt(attempt) for attempt in tries if attempt.error is not None and attempt.attempt < row.attempt]
+    attempts = [
+        _attempt(attempt) for attempt in tries if attempt.error is not None and attempt.attempt < row.attempt
+    ]
     if row.kind == "s" and row.outcome in "oe":
         attempts.append(AttemptDetails(row.attempt, row.started_at, row.completed_at, ended))
     return StepDetails(
@@ -167,7 +174,9 @@ def _open_wait(row: WaitRow) -> StepDetails:
 
 
 def _attempt(row: AttemptRow) -> AttemptDetails:
-    return AttemptDetails(row.attempt, row.started_at, row.ended_at, failure(row.error) if row.error else None)
+    return AttemptDetails(
+        row.attempt, row.started_at, row.ended_at, failure(row.error) if row.error else None
+    )
 
 
 def _event(row: EventRow) -> EventDetails:

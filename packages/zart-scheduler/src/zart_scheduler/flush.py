@@ -110,7 +110,13 @@ def _facts(item: Item) -> dict[str, Any]:
                 "l": item.deadline,
             }
         case WaitItem():
-            return {"i": item.identity, "q": item.sequence, "name": item.name, "w": item.timeout, "n": item.turn}
+            return {
+                "i": item.identity,
+                "q": item.sequence,
+                "name": item.name,
+                "w": item.timeout,
+                "n": item.turn,
+            }
         case CancelItem():
             return {"i": item.identity, "q": item.sequence, "k": item.kind.value, "n": item.turn}
         case CollectItem():
@@ -156,7 +162,9 @@ def enter(item: Item, rows: Iterable[FlushRow]) -> None:
         case CancelItem():
             run.cancelled(item)
         case WaitItem():
-            _enter_outcomes(run, (row for row in rows if row.verdict == "have" and row.ident == item.identity))
+            _enter_outcomes(
+                run, (row for row in rows if row.verdict == "have" and row.ident == item.identity)
+            )
             run.waits(item)
         case CollectItem():
             _enter_outcomes(run, (row for row in rows if row.verdict == "turn"))

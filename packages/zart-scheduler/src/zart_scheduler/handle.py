@@ -133,4 +133,3 @@ class Handle(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.execution_id!r}>"
-

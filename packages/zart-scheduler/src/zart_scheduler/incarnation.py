@@ -52,7 +52,11 @@ class Incarnation:
     """Claims runs, keeps them going, and gives them back."""
 
     def __init__(
-        self, conninfo: str, pool: AsyncConnectionPool[AsyncConnection[Any]], registry: Registry, config: WorkerConfig
+        self,
+        conninfo: str,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        registry: Registry,
+        config: WorkerConfig,
     ) -> None:
         self.id = uuid4()
         self.loop = asyncio.get_running_loop()
@@ -116,12 +120,14 @@ class Incarnation:
 
     async def now(self) -> datetime:
         """Return the database's time."""
-        moment: datetime = await self._query(Statement("SELECT clock_timestamp()", {}, lambda rows: rows[0][0]))
+        moment: datetime = await self._query(
+            Statement("SELECT clock_timestamp()", {}, lambda rows: rows[0][0])
+        )
         return moment.astimezone(UTC)
 
     def random(self) -> float:
         """Return a number in [0, 1)."""
-        return random.random()  # noqa: S311 - jitter, no secret
+        return random.random()
 
     # -- life
 
@@ -185,14 +191,18 @@ class Incarnation:
             async with asyncio.timeout(self._config.drain_seconds):
                 await self._until_empty()
         except TimeoutError:
-            log.warning("%d runs still had steps running after the drain timeout; they are handed back", len(self._active))
+            log.warning(
+                "%d runs had steps running after the drain timeout; they are handed back", len(self._active)
+            )
             for run in list(self._active.values()):
                 run.abort_steps()
             try:
                 async with asyncio.timeout(self._config.lease_seconds):
                     await self._until_empty()
             except TimeoutError:
-                log.warning("%d runs could not be handed back; another worker takes them over", len(self._active))
+                log.warning(
+                    "%d runs could not be handed back; another worker takes them over", len(self._active)
+                )
 
     async def _until_empty(self) -> None:
         while self._active or self._loading:
@@ -224,7 +234,9 @@ class Incarnation:
             try:
                 await self._look_for_work(due=due)
             except (*CONNECTION_LOST, *RETRYABLE, TimeoutError) as error:
-                log.warning("looking for work failed and is tried again: %s", str(error).strip().partition("\n")[0])
+                log.warning(
+                    "looking for work failed and is tried again: %s", str(error).strip().partition("\n")[0]
+                )
             if not self._looked:
                 self._looked = True
                 self.on_ready()
@@ -232,7 +244,7 @@ class Incarnation:
     def _until_next_poll(self) -> float:
         if not self._looked:
             return 0
-        interval = self._config.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - as above
+        interval = self._config.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER)
         if self._due:
             interval = min(interval, self._due[0] - self.loop.time())
         return max(interval, 0)
@@ -273,7 +285,7 @@ class Incarnation:
             statement = tasks.claim(
                 self.id, uuid4(), queues=self._config.queues, handlers=self._handlers, limit=free
             )
-            claimed = await self._writer.between_flushes(lambda connection, s=statement: execute(connection, s))
+            claimed = await self._writer.between_flushes(statement)
             if claimed is None:
                 raise Fenced("another worker has taken its runs over")
             self._more = len(claimed) == free
@@ -329,7 +341,7 @@ class Incarnation:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._config.poll_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - spreads workers
+            await asyncio.sleep(self._config.poll_seconds * random.uniform(0.5, 1.5))
             try:
                 async with self._pool.connection() as connection:
                     if await sweeper.sweep(connection, self._config.lease_seconds):

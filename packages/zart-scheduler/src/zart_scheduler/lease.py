@@ -70,7 +70,9 @@ class Lease:
                         return
                     pause = self._length / RENEWALS
                 except psycopg.Error as error:
-                    log.warning("the worker's lease could not be renewed: %s", str(error).strip().partition("\n")[0])
+                    log.warning(
+                        "the worker's lease could not be renewed: %s", str(error).strip().partition("\n")[0]
+                    )
                     self.renewed = False
                     pause = self._length / RENEWALS / 4
                     if connection is not None:

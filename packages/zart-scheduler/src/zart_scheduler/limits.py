@@ -84,9 +84,13 @@ def aware(what: str, moment: datetime) -> datetime:
         UsageError: It does not, or is no datetime.
     """
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise UsageError(f"{what} must be a datetime with a time zone, such as datetime.now(UTC), not {moment!r}")
+        raise UsageError(
+            f"{what} must be a datetime with a time zone, such as datetime.now(UTC), not {moment!r}"
+        )
     return moment
 
 
 def _is_text(text: object) -> bool:
-    return isinstance(text, str) and not any(unicodedata.category(character) in _CONTROL for character in text)
+    return isinstance(text, str) and not any(
+        unicodedata.category(character) in _CONTROL for character in text
+    )

@@ -22,7 +22,12 @@ from psycopg import errors
 
 from zart_core.errors import ConfigurationError, SchemaOutOfDate
 from zart_scheduler.database import SCHEMA_REVISION, conninfo, quoted_name, resolve_url, store_errors
-from zart_scheduler.migrations.execute import VERSION_TABLE
+from zart_scheduler.sql import queries
+
+_SQL = queries("schema")
+_HAS_VERSION_TABLE = _SQL["has_version_table"]
+_GET_VERSION = _SQL["get_version"]
+_LIST_GRANTABLE = _SQL["list_grantable"]
 
 _LOCK = 0x7A617274_6D696772  # "zartmigr"
 _OLDEST_SERVER = 140000
@@ -54,7 +59,9 @@ def migrate(database_url: str | None = None, *, to: str = "head") -> None:
             )
         wanted = history[0] if to == "head" else to
         if wanted != "base" and wanted not in history:
-            raise ConfigurationError(f"unknown schema revision {to!r} (known: {', '.join(history)}, head, base)")
+            raise ConfigurationError(
+                f"unknown schema revision {to!r} (known: {', '.join(history)}, head, base)"
+            )
         goes_down = wanted == "base" or (found is not None and history.index(wanted) > history.index(found))
         (command.downgrade if goes_down else command.upgrade)(config, wanted)
 
@@ -69,7 +76,7 @@ def check_schema(database_url: str | None = None) -> None:
     url = conninfo(resolve_url(database_url))
     with store_errors(), psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
         try:
-            row = connection.execute(f"SELECT max(version_num) FROM {VERSION_TABLE}".encode()).fetchone()
+            row = connection.execute(_GET_VERSION.encode()).fetchone()
         except errors.UndefinedTable:
             row = None
     found = row[0] if row else None
@@ -95,23 +102,13 @@ def grant_app_role(role: str, database_url: str | None = None) -> None:
     with store_errors(), psycopg.connect(url, prepare_threshold=None) as connection:
         if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
             raise ConfigurationError(f"there is no role {role!r}: create it first")
-        found = connection.execute(_GRANTABLE.encode()).fetchall()
+        found = connection.execute(_LIST_GRANTABLE.encode()).fetchall()
         if not found:
             raise SchemaOutOfDate(None, SCHEMA_REVISION)
         for kind, name in found:
             connection.execute(f"{_GRANTS[kind]} {name} TO {quoted_name(role)}".encode())
 
 
-_GRANTABLE = """
-SELECT 'schema', quote_ident(n.nspname) FROM pg_namespace n
-  WHERE n.oid = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('zart_tasks'))
-UNION ALL SELECT CASE relkind WHEN 'r' THEN 'table' ELSE 'view' END, oid::regclass::text FROM pg_class
-  WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('zart_tasks'))
-    AND relname LIKE 'zart\\_%' AND relkind IN ('r', 'v')
-UNION ALL SELECT 'function', oid::regprocedure::text FROM pg_proc
-  WHERE pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('zart_tasks'))
-    AND proname LIKE 'zart\\_%'
-"""
 _GRANTS = {
     "schema": "GRANT USAGE ON SCHEMA",
     "table": "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE",
@@ -159,15 +156,17 @@ def _create_schema(connection: sqlalchemy.Connection) -> None:
     if not name:
         return
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-    exists = connection.execute(sqlalchemy.text("SELECT to_regnamespace(quote_ident(:name))"), {"name": name}).scalar()
+    exists = connection.execute(
+        sqlalchemy.text("SELECT to_regnamespace(quote_ident(:name))"), {"name": name}
+    ).scalar()
     if exists is None:
         connection.exec_driver_sql(f"CREATE SCHEMA {quoted_name(name).replace('%', '%%')}")
 
 
 def _revision(connection: sqlalchemy.Connection) -> str | None:
-    if connection.exec_driver_sql(f"SELECT to_regclass('{VERSION_TABLE}')").scalar() is None:
+    if not connection.exec_driver_sql(_HAS_VERSION_TABLE).scalar():
         return None
-    found: str | None = connection.exec_driver_sql(f"SELECT max(version_num) FROM {VERSION_TABLE}").scalar()
+    found: str | None = connection.exec_driver_sql(_GET_VERSION).scalar()
     return found
 
 

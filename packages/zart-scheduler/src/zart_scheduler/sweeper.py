@@ -36,7 +36,10 @@ async def fire_due(connection: AsyncConnection[Any]) -> int:
 
 
 async def sweep(connection: AsyncConnection[Any], lease: float) -> int:
-    """Do one round; return how many runs have become ready or ended. `lease` is the patience with owners, in seconds."""
+    """Do one round; return how many runs have become ready or ended.
+
+    `lease` is how many seconds an owner gets to obey a cancel or a deadline.
+    """
     total = await fire_due(connection)
     await execute(connection, workers.mark_dead(LOCK_GRACE))
     for _ in range(ROUNDS):
@@ -44,5 +47,7 @@ async def sweep(connection: AsyncConnection[Any], lease: float) -> int:
         total += requeued
         if requeued < BATCH:
             break
-    overdue = record(DeadlineExceeded("the workflow did not finish within its timeout"), kind="DeadlineExceeded")
+    overdue = record(
+        DeadlineExceeded("the workflow did not finish within its timeout"), kind="DeadlineExceeded"
+    )
     return total + await execute(connection, tasks.end_overdue(BATCH, lease, overdue))

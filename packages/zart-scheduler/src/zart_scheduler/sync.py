@@ -6,12 +6,9 @@ blocks that loop for as long, but cannot wait for itself.
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Generic, TypeVar, Unpack, overload
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from psycopg import Connection
 
@@ -24,14 +21,18 @@ from zart_core import (
     RunState,
     RunSummary,
     UsageError,
+    Workflow,
 )
 from zart_core.spi import MISSING, Duration
 from zart_scheduler.access import Access
-from zart_scheduler.answers import existed, receipt
-from zart_scheduler.client import Client
+from zart_scheduler.answers import receipt
+from zart_scheduler.background import Background
 from zart_scheduler.handle import Handle
+from zart_scheduler.listing import ListOptions, list_page
+from zart_scheduler.requests import PlainOptions, StartRequest, SyncStartOptions
 from zart_scheduler.sending import event_statement
-from zart_scheduler.starting import PlainOptions, StartRequest, SyncStartOptions, invocation_of
+from zart_scheduler.starting import handle_of, prepare_input, prepare_start, send_start
+from zart_scheduler.store import workflows
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.workflows import RegisteredWorkflow
 
@@ -55,13 +56,13 @@ class SyncClient:
     """
 
     def __init__(self, database_url: str | None = None) -> None:
-        self._client = Client(database_url)
-        self._background = _Background()
+        self._access = Access(database_url, None)
+        self._background = Background()
 
     @property
     def conninfo(self) -> str:
         """What psycopg can connect to. It may hold a password."""
-        return self._client.conninfo
+        return self._access.connections.conninfo
 
     def open(self) -> None:
         """Connect; `with` does it.
@@ -71,7 +72,7 @@ class SyncClient:
         """
         self._background.start()
         try:
-            self._background.call(self._client.open())
+            self._background.call(self._access.open())
         except BaseException:
             self._background.stop()
             raise
@@ -79,11 +80,11 @@ class SyncClient:
     def close(self) -> None:
         """End all waits for results and close all connections; `with` does it."""
         try:
-            self._background.call(self._client.close())
+            self._background.call(self._access.close())
         finally:
             self._background.stop()
 
-    def __enter__(self) -> SyncClient:
+    def __enter__(self) -> Self:
         self.open()
         return self
 
@@ -143,18 +144,21 @@ class SyncClient:
     ) -> SyncHandle[R]: ...
     def start(self, target: Any, /, *args: Any, conn: Any = None, **options: Any) -> SyncHandle[Any]:
         """Start an execution, once per id. See `Client.start`; `conn` is a psycopg `Connection`."""
-        if conn is None:
-            return self._handle(self._background.call(self._client.start(target, *args, **options)))
-        request = self._background.call(self._client.prepare(invocation_of(target, args), options))
-        existing = existed(request, self._run_in(conn, request.statement))
-        return self._handle(self._client.handle_of(request, existing=existing))
+        request = self._background.call(prepare_start(self._access, target, args, options))
+        return self._send(request, conn)
 
     def start_input(
-        self, name: str, input: Any = MISSING, *, allow_unknown: bool = False, **options: Unpack[PlainOptions]
+        self,
+        name: str,
+        input: Any = MISSING,
+        *,
+        allow_unknown: bool = False,
+        conn: Connection[Any] | None = None,
+        **options: Unpack[PlainOptions],
     ) -> SyncHandle[Any]:
         """Start a workflow by name with its input as people write it. See `Client.start_input`."""
-        starting = self._client.start_input(name, input, allow_unknown=allow_unknown, **options)
-        return self._handle(self._background.call(starting))
+        preparing = prepare_input(self._access, name, input, options, allow_unknown=allow_unknown)
+        return self._send(self._background.call(preparing), conn)
 
     @overload
     def handle(self, execution_id: str, workflow: Callable[..., Awaitable[R]]) -> SyncHandle[R]: ...
@@ -162,7 +166,9 @@ class SyncClient:
     def handle(self, execution_id: str, workflow: None = None) -> SyncHandle[Any]: ...
     def handle(self, execution_id: str, workflow: Any = None) -> SyncHandle[Any]:
         """Return the handle of an execution. See `Client.handle`."""
-        return self._handle(self._client.handle(execution_id, workflow))
+        if workflow is not None and not isinstance(workflow, Workflow):
+            raise UsageError(f"a handle takes a workflow made by @durable, not {workflow!r}")
+        return self._handle(Handle(self._access, execution_id, workflow))
 
     def send_event(
         self,
@@ -174,51 +180,88 @@ class SyncClient:
         conn: Connection[Any] | None = None,
     ) -> EventReceipt:
         """Send an event to an execution. See `Client.send_event`; `conn` is used in the caller's own thread."""
-        if conn is None:
-            return self._background.call(
-                self._client.send_event(execution_id, name, payload, idempotency_key=idempotency_key)
-            )
-        statement = event_statement(execution_id, name, payload, idempotency_key)
-        return receipt(execution_id, name, self._run_in(conn, statement))
+        return self.handle(execution_id).send_event(name, payload, idempotency_key=idempotency_key, conn=conn)
 
-    def list_runs(
-        self,
-        *,
-        state: RunState | str | None = None,
-        workflow: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        queue: str | None = None,
-        search: str | None = None,
-        all_runs: bool = False,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page[RunSummary]:
+    def list_runs(self, **options: Unpack[ListOptions]) -> Page[RunSummary]:
         """List runs, newest first. See `Client.list_runs`."""
-        listing = self._client.list_runs(
-            state=state,
-            workflow=workflow,
-            tags=tags,
-            since=since,
-            until=until,
-            queue=queue,
-            search=search,
-            all_runs=all_runs,
-            limit=limit,
-            cursor=cursor,
-        )
-        return self._background.call(listing)
+        return self._background.call(list_page(self._access, options))
 
     def workflows(self) -> list[RegisteredWorkflow]:
         """List the workflows that workers have registered in this database."""
-        return self._background.call(self._client.workflows())
+        return self._background.call(self._access.read(workflows.list_all()))
+
+    def _send(self, request: StartRequest, conn: object) -> SyncHandle[Any]:
+        if conn is None:
+            return self._handle(self._background.call(send_start(self._access, request, None)))
+        return self._handle(handle_of(self._access, request, self._run_in(conn, request.statement)))
 
     def _handle(self, handle: Handle[R]) -> SyncHandle[R]:
-        return SyncHandle(self, handle)
+        return SyncHandle(handle, self._background, self._run_in)
 
     def _run_in(self, conn: object, statement: Statement[T]) -> T:
         """Run `statement` in the transaction of `conn`, in this thread."""
         if not isinstance(conn, Connection):
-            raise ConfigurationError(f"SyncClient takes a psycopg Connection as `conn`, not {type(conn).__qualname__}")
-        return callers.run_sync(conn, statement, self._background.call(callers.home()))
+            kind = f"{type(conn).__module__}.{type(conn).__qualname__}"
+            raise ConfigurationError(f"SyncClient takes a psycopg Connection as `conn`, not {kind}")
+        home = self._background.call(self._access.callers.home())
+        return self._access.callers.run_sync(conn, statement, home)
+
+
+class SyncHandle(Generic[R]):
+    """One execution, found by its id. As `Handle`, blocking."""
+
+    __slots__ = ("_background", "_handle", "_run_in")
+
+    def __init__(
+        self, handle: Handle[R], background: Background, run_in: Callable[[object, Statement[Any]], Any]
+    ) -> None:
+        self._handle, self._background, self._run_in = handle, background, run_in
+
+    @property
+    def execution_id(self) -> str:
+        """The execution's id."""
+        return self._handle.execution_id
+
+    @property
+    def existing(self) -> bool | None:
+        """After a start, whether the execution was there before it; else None."""
+        return self._handle.existing
+
+    def result(self, timeout: Duration | None = None) -> R:
+        """Wait for the execution to finish and return what its workflow returned. See `Handle.result`."""
+        return self._background.call(self._handle.result(timeout))
+
+    def status(self) -> RunState:
+        """Return what the execution's current run does."""
+        return self._background.call(self._handle.status())
+
+    def describe(self) -> ExecutionDetails:
+        """Return all that is known of the execution and its current run."""
+        return self._background.call(self._handle.describe())
+
+    def runs(self) -> list[RunSummary]:
+        """Return all runs of the execution, oldest first."""
+        return self._background.call(self._handle.runs())
+
+    def send_event(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        conn: Connection[Any] | None = None,
+    ) -> EventReceipt:
+        """Send an event to the execution. See `Client.send_event`; `conn` is used in the caller's own thread."""
+        if conn is None:
+            return self._background.call(
+                self._handle.send_event(name, payload, idempotency_key=idempotency_key)
+            )
+        statement = event_statement(self.execution_id, name, payload, idempotency_key)
+        return receipt(self.execution_id, name, self._run_in(conn, statement))
+
+    def cancel(self, reason: str | None = None) -> RunState:
+        """Cancel the execution: no new step begins. See `Handle.cancel`."""
+        return self._background.call(self._handle.cancel(reason))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.execution_id!r}>"

@@ -1,8 +1,4 @@
-"""The worker: claims runs of the workflows that it knows and keeps them going, until it is told to stop.
-
-    async with Client(...) as client:
-        await Worker(client, "my_app.workflows").run()
-"""
+"""The worker: claims runs of the workflows that it knows and keeps them going, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import asyncio
 import logging
 import signal
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -33,7 +29,7 @@ RETRY_PAUSE = 1.0
 
 
 class Worker:
-    """Runs workflows.
+    """Runs workflows: `await Worker(client, "my_app.workflows").run()`.
 
     Args:
         client: An open client; the worker uses its database, with connections of its own.
@@ -89,7 +85,7 @@ class Worker:
         if self._incarnation is not None:
             self._incarnation.drain()
 
-    async def __aenter__(self) -> Worker:
+    async def __aenter__(self) -> Self:
         """Work in the background of this event loop, without signal handlers."""
         self._embedded = asyncio.create_task(self._work(), name="zart-worker")
         waiting = asyncio.create_task(self.ready())
@@ -136,7 +132,7 @@ class Worker:
                 await asyncio.gather(hints, return_exceptions=True)
 
     async def _live(self, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
-        """Work for one incarnation; one that loses its lease, or the database at its beginning, is followed by another."""
+        """Work for one incarnation; one that loses its lease or its database is followed by another."""
         incarnation = self._incarnation = Incarnation(self._conninfo, pool, self.registry, self.config)
         incarnation.on_ready = self._ready_event().set
         try:

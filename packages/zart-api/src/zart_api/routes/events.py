@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Response
 
 from zart_api import bodies, schemas
 from zart_api.deps import ClientDep, EventName, ExecutionId, JsonBody, WithPayloads
-from zart_api.replies import documented, reply
+from zart_api.replies import documented, reply, with_headers
 from zart_core.spi import reach
 
 router = APIRouter(prefix="/executions/{execution_id}/events", tags=["events"])
@@ -18,7 +18,14 @@ router = APIRouter(prefix="/executions/{execution_id}/events", tags=["events"])
     "/{name}",
     status_code=202,
     response_model=schemas.EventAcceptedOut,
-    responses=documented(400, 404, 409, 413, 415, 422),
+    responses={
+        **documented(400, 404, 409, 413, 415, 422),
+        202: with_headers(
+            "The event is recorded.",
+            schemas.EventAcceptedOut,
+            Idempotency_Replayed="`true` if its key was known.",
+        ),
+    },
     openapi_extra=bodies.request_body(
         {"description": "The payload: any JSON. No body is null."}, required=False
     ),

@@ -11,11 +11,13 @@ from zart_api import bodies, schemas
 from zart_api.deps import ClientDep, ExecutionId, JsonBody, ServicesDep, WithPayloads
 from zart_api.paths import encoded_segment
 from zart_api.problems import RefusedError
-from zart_api.replies import documented, reply
+from zart_api.replies import documented, reply, with_headers
 from zart_core import RunState
 from zart_core.spi import MISSING, reach
 
 MAX_LIMIT: Final = 200
+
+_LOCATION: Final = "Where the execution can be read."
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
@@ -31,7 +33,13 @@ _PAYLOADS: Final[Any] = {
     "",
     status_code=201,
     response_model=schemas.StartedOut,
-    responses=documented(400, 404, 409, 413, 415, 422, existing=schemas.StartedOut),
+    responses={
+        **documented(400, 404, 409, 413, 415, 422),
+        200: with_headers(
+            "The execution existed before.", schemas.StartedOut, Location=_LOCATION, Zart_Existing="`true`."
+        ),
+        201: with_headers("The execution was made.", schemas.StartedOut, Location=_LOCATION),
+    },
     openapi_extra=bodies.request_body({"$ref": "#/components/schemas/StartIn"}, required=True),
 )
 async def start_execution(
@@ -40,7 +48,11 @@ async def start_execution(
     client: ClientDep,
     parts: ServicesDep,
     idempotency_key: Annotated[
-        str | None, Header(description="Not taken without `execution_id`, which is the key of a start.")
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Not taken without `execution_id`, which is the key of a start.",
+        ),
     ] = None,
 ) -> Response:
     """Start a workflow. The same `execution_id`, workflow and input start once: repeating is safe."""
@@ -107,7 +119,7 @@ async def get_execution(
     return reply(schemas.ExecutionOut.model_validate(details), without=None if with_payloads else _PAYLOADS)
 
 
-@router.get("/{execution_id}/runs", response_model=schemas.RunPage, responses=documented(404))
+@router.get("/{execution_id}/runs", response_model=schemas.RunPage, responses=documented(404, 422))
 async def list_runs_of_execution(execution_id: ExecutionId, client: ClientDep) -> Response:
     """List the runs of an execution, oldest first."""
     return reply(schemas.RunPage.model_validate({"items": await client.handle(execution_id).runs()}))

@@ -7,11 +7,11 @@ import logging
 from typing import Annotated, Any
 
 import typer
-from zart_core import ConfigurationError
 
 from zart_cli import target
 from zart_cli.signals import StopSignals
 from zart_cli.verbs import verb
+from zart_core import ConfigurationError
 
 _log = logging.getLogger("zart.api")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zart_core.errors import ConfigurationError
-
 from zart_cli import output, target
 from zart_cli.reporting import say
 from zart_cli.verbs import noun, verb
+from zart_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from zart_scheduler.embedded import EmbeddedStatus
@@ -24,7 +23,7 @@ def status() -> None:
     url = target.configured_url()
     if url is not None and not target.is_embedded(url):
         say(
-            f"commands use the database at {target.describe(url)}; this is about the embedded server, which they leave alone"
+            f"commands use the database at {target.describe(url)} and leave the embedded server alone"
         )
     found = embedded.status(url if target.is_embedded(url) else None)
     output.show_one(found, _tell, lambda record: record.state)

@@ -6,7 +6,6 @@ import shlex
 from typing import Annotated
 
 import typer
-from zart_core import EventReceipt
 
 from zart_cli import output
 from zart_cli.commands.runs import show_events
@@ -14,6 +13,7 @@ from zart_cli.options import DataOpt, ExecutionIdArg
 from zart_cli.payload import read_json
 from zart_cli.session import run
 from zart_cli.verbs import noun, verb
+from zart_core import EventReceipt
 
 group = noun("events", "Send events to executions, and list them.")
 

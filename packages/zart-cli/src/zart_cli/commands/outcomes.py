@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import RenderableType
 from rich.live import Live
-from zart_core import ExecutionDetails, RunState
 
 from zart_cli import output, settings, terminal
 from zart_cli.exitcodes import ExitCode
 from zart_cli.session import run
 from zart_cli.settings import TimeStyle
 from zart_cli.timeline import Look, draw_execution
+from zart_core import ExecutionDetails, RunState
 
 if TYPE_CHECKING:
     from zart_scheduler import Client

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from zart_core import ExecutionDetails, RunState, RunSummary
 
 from zart_cli import columns, output, settings, terminal
 from zart_cli.commands import outcomes
@@ -26,6 +25,7 @@ from zart_cli.session import run
 from zart_cli.settings import Format
 from zart_cli.timeline import Look, draw_execution
 from zart_cli.verbs import noun, verb
+from zart_core import ExecutionDetails, RunState, RunSummary
 
 group = noun("runs", "Start, see and cancel executions.")
 

@@ -53,7 +53,7 @@ def start(
     workflow: str,
     *,
     input_hash: bytes,
-    input: bytes,  # noqa: A002 - the column's name
+    input: bytes,
     version: str = "",
     queue: str = "default",
     priority: int = 0,

@@ -11,16 +11,17 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Json
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Statement(Generic[T]):
+class Statement(Generic[T_co]):
     """SQL text with `%(name)s` parameters, their values, and the function that turns the rows into an answer."""
 
     sql: str
     params: Mapping[str, Any]
-    parse: Callable[[list[Row]], T]
+    parse: Callable[[list[Row]], T_co]
 
 
 async def run(conn: AsyncConnection[Any], statement: Statement[T]) -> T:

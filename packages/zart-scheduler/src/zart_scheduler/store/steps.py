@@ -56,8 +56,13 @@ class AttemptRow(NamedTuple):
 def flush(
     worker_id: UUID, steps: str | bytes | None, rest: str | bytes | None, *, resend: bool = False
 ) -> Statement[list[FlushRow]]:
-    """Record one checkpoint. `steps` and `rest` are JSON text in the form of `zart_flush_v1`; `resend`: the very same
-    checkpoint was sent before and its answer is not known.
+    """Record one checkpoint.
+
+    Args:
+        worker_id: Whose checkpoint; the fence (L4).
+        steps: Plain records as a JSON array, or None.
+        rest: Everything else as a JSON object of arrays, or None; the form of both is `zart_flush_v1`'s.
+        resend: The very same checkpoint was sent before and its answer is not known.
     """
     params = {"worker": worker_id, "steps": json_text(steps), "rest": json_text(rest), "resend": resend}
     return Statement(_FLUSH, params, lambda rows: [FlushRow._make(row) for row in rows])
@@ -71,5 +76,6 @@ def load_journals(runs: Sequence[tuple[UUID, int | None]]) -> Statement[list[Jou
 
 def load_attempts(runs: Sequence[UUID]) -> Statement[list[AttemptRow]]:
     """Return the recorded attempts of `runs` by run, identity and number."""
-    return Statement(_LOAD_ATTEMPTS, {"runs": list(runs)}, lambda rows: [AttemptRow._make(row) for row in rows])
-
+    return Statement(
+        _LOAD_ATTEMPTS, {"runs": list(runs)}, lambda rows: [AttemptRow._make(row) for row in rows]
+    )

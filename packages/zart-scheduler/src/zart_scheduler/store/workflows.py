@@ -68,7 +68,14 @@ def get(workflow: str, version: str | None = None) -> Statement[RegisteredWorkfl
 def _registered(row: Row) -> RegisteredWorkflow:
     name, version, parameters, required, input_schema, result_schema, current, seen = row
     return RegisteredWorkflow(
-        name, version, tuple(parameters), tuple(required), _schema(input_schema), _schema(result_schema), current, seen
+        name,
+        version,
+        tuple(parameters),
+        tuple(required),
+        _schema(input_schema),
+        _schema(result_schema),
+        current,
+        seen,
     )
 
 

@@ -3,13 +3,13 @@
 -- takes tasks that are bound to no version yet, and binds them.
 -- Locks: the worker's row, then the chosen task rows, SKIP LOCKED, so that claimers never wait for each other.
 -- Index: zart_tasks_ready, one short range per queue and version; what nobody here knows is never touched.
--- The planner's settings: a plan made while the table was small would sort all of it at every claim.
+-- Planner: a plan made while the table was small must not scan or sort all of it at every claim; hence the settings,
+-- and below no condition that a partial index other than zart_tasks_ready could answer by a full scan.
 CREATE FUNCTION zart_claim_v1(p_worker uuid, p_claim uuid, p_queues text[], p_workflows text[], p_versions text[],
                               p_current boolean[], p_timeouts float8[], p_limit integer)
 RETURNS TABLE (task_id uuid, run_id uuid, execution_id text, epoch integer, workflow text, version text,
                crash_count smallint, fenced boolean)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   v_tasks uuid[];
 BEGIN
@@ -27,7 +27,7 @@ BEGIN
         deadline_at = CASE WHEN t.epoch = 0 THEN clock_timestamp() + h.timeout * interval '1 second'
                            ELSE t.deadline_at END
     FROM unnest(p_workflows, p_versions, p_current, p_timeouts) AS h(workflow, version, current, timeout)
-    WHERE t.task_id = ANY (v_tasks) AND t.state = 'r' AND t.workflow = h.workflow
+    WHERE t.task_id = ANY (v_tasks) AND t.workflow = h.workflow
       AND (t.version = h.version OR (t.version = '' AND h.current));
   UPDATE zart_execution_runs r
     SET version = t.version, started_at = clock_timestamp(), deadline_at = t.deadline_at
@@ -38,7 +38,7 @@ BEGIN
   RETURN QUERY
   SELECT t.task_id, t.run_id, t.execution_id, t.epoch, t.workflow, t.version, t.crash_count, false
     FROM zart_tasks t
-    WHERE t.task_id = ANY (v_tasks) AND t.claim_id = p_claim AND t.state = 'a'
+    WHERE t.task_id = ANY (v_tasks) AND t.claim_id = p_claim
     ORDER BY t.priority DESC, t.seq;
 END $$;
 
@@ -65,7 +65,7 @@ BEGIN
   END IF;
   SELECT array_agg(h.task_id) INTO v_held
   FROM (SELECT t.task_id FROM zart_tasks t
-        WHERE t.task_id = ANY (v_seen) AND t.state = 'r'
+        WHERE t.task_id = ANY (v_seen) AND t.state::text = 'r'
           AND (t.deadline_at IS NULL OR t.deadline_at > clock_timestamp())
         ORDER BY t.task_id FOR UPDATE SKIP LOCKED) h;
   IF cardinality(v_seen) < p_limit OR coalesce(cardinality(v_held), 0) * 2 >= p_limit THEN
@@ -99,16 +99,13 @@ $$;
 CREATE FUNCTION zart_take_over_journals_v1(p_tasks uuid[], p_claim uuid) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_resumed uuid[];
+  v_task record;
 BEGIN
-  SELECT array_agg(task_id) INTO v_resumed FROM zart_tasks
-    WHERE task_id = ANY (p_tasks) AND claim_id = p_claim AND epoch > 1;
-  IF v_resumed IS NULL THEN
-    RETURN;
-  END IF;
-  PERFORM zart_expire_waits_v1(v_resumed);
-  UPDATE zart_steps s SET turn = t.epoch::bigint << 32
-    FROM zart_tasks t
-    WHERE t.task_id = ANY (v_resumed) AND s.run_id = t.run_id AND s.turn IS NULL
-      AND (s.wake_at IS NULL OR s.wake_at <= clock_timestamp());
+  FOR v_task IN
+    SELECT run_id, epoch FROM zart_tasks WHERE task_id = ANY (p_tasks) AND claim_id = p_claim AND epoch > 1
+  LOOP
+    PERFORM zart_expire_waits_v1(ARRAY[v_task.run_id]);
+    UPDATE zart_steps SET turn = v_task.epoch::bigint << 32
+      WHERE run_id = v_task.run_id AND turn IS NULL AND (wake_at IS NULL OR wake_at <= clock_timestamp());
+  END LOOP;
 END $$;

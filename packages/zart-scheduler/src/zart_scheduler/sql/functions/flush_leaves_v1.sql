@@ -3,6 +3,7 @@
 -- outside is either seen here, and the run stays, or finds the run parked and wakes it.
 -- An outcome with a turn counts too: a collect may have given it while the body was on its way here. A run that is
 -- asked to cancel stays, so that its owner ends it.
+-- Planner: OFFSET 0, here and below, makes each identity one key probe; the alternative reads the whole journal.
 CREATE FUNCTION zart_flush_parks_v1(p_worker uuid, p_items jsonb, p_held uuid[]) RETURNS SETOF zart_answer_v1
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -12,7 +13,8 @@ BEGIN
   FOR v_item IN
     SELECT r.t, zart_standing_v1(p_worker, r.t, r.e, p_held) AS standing,
            EXISTS (SELECT 1 FROM jsonb_array_elements_text(r.await) AS a(ident)
-                   JOIN zart_steps s ON s.run_id = r.t AND s.ident = a.ident
+                   CROSS JOIN LATERAL (SELECT s.outcome, s.turn, s.wake_at FROM zart_steps s
+                                       WHERE s.run_id = r.t AND s.ident = a.ident OFFSET 0) s
                    WHERE s.outcome <> 'c'
                      AND (s.turn IS NOT NULL OR s.wake_at IS NULL OR s.wake_at <= clock_timestamp())) AS come
     FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, await jsonb)
@@ -42,7 +44,7 @@ LANGUAGE sql STABLE AS $$
   SELECT min(least(a.next_at, a.deadline_at))
   FROM (SELECT ident, (array_agg(next_at ORDER BY attempt DESC))[1] AS next_at, min(deadline_at) AS deadline_at
         FROM zart_step_attempts WHERE run_id = p_run GROUP BY ident) a
-  WHERE NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = p_run AND s.ident = a.ident)
+  WHERE NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = p_run AND s.ident = a.ident OFFSET 0)
 $$;
 
 -- Hand runs back at once: ready for any worker. A run that is asked to cancel ends instead, since no owner will.

@@ -10,10 +10,11 @@ $$;
 -- One checkpoint of a worker: all it has to record, fenced, in one round trip and one commit.
 -- Plain records are the hot path: the fence, one insert, one answer. Answers tell exceptions only, then 'ok'.
 -- Locks, in this order: the worker's row, the task rows of `p_rest` in one statement that never waits, the journal.
--- The planner's settings: tasks are reached by key only. A plan made while the table was small would scan it for ever.
+-- Planner: each record finds its task by key, whatever the tables' sizes were when the plan was made. OFFSET 0 keeps it
+-- from reading all tasks of the worker instead, and a scan of the small table from staying when it has grown.
 CREATE FUNCTION zart_flush_v1(p_worker uuid, p_steps json, p_rest jsonb, p_resend boolean)
 RETURNS SETOF zart_answer_v1
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   v_held    uuid[];
   v_written integer;
@@ -34,7 +35,7 @@ BEGIN
     FROM json_to_recordset(p_steps) AS r(t uuid, e integer, i text, q integer, k "char", o "char", n bigint, w float8,
                                          u timestamptz, h text, a integer, d float8, p text)
     CROSS JOIN LATERAL (SELECT t.epoch, t.worker_id FROM zart_tasks t WHERE t.task_id = r.t OFFSET 0) t
-    WHERE t.epoch = r.e AND t.worker_id = p_worker
+    WHERE t.epoch = r.e AND t.worker_id = p_worker  -- only an active task has an owner
     ON CONFLICT (run_id, ident) DO NOTHING;
     GET DIAGNOSTICS v_written = ROW_COUNT;
     IF v_written < json_array_length(p_steps) THEN

@@ -11,8 +11,8 @@ END $$;
 CREATE FUNCTION zart_end_overdue_idle_v1(p_limit integer, p_deadline_payload bytea) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_now   timestamptz := clock_timestamp();
-  v_runs  uuid[];
+  v_now  timestamptz := clock_timestamp();
+  v_runs uuid[];
 BEGIN
   SELECT array_agg(d.task_id) INTO v_runs
   FROM (SELECT task_id FROM zart_tasks WHERE deadline_at <= v_now AND state <> 'a'
@@ -37,9 +37,12 @@ DECLARE
   v_ended integer := 0;
 BEGIN
   FOR v_found IN
-    SELECT task_id, worker_id FROM zart_tasks
-    WHERE state = 'a' AND (deadline_at <= v_late OR cancel_requested_at <= v_late)
-    ORDER BY worker_id, task_id LIMIT p_limit
+    (SELECT task_id, worker_id FROM zart_tasks WHERE state = 'a' AND deadline_at <= v_late
+     ORDER BY deadline_at LIMIT p_limit)
+    UNION
+    (SELECT task_id, worker_id FROM zart_tasks WHERE state = 'a' AND cancel_requested_at <= v_late
+     ORDER BY cancel_requested_at LIMIT p_limit)
+    ORDER BY worker_id, task_id
   LOOP
     PERFORM 1 FROM zart_workers WHERE worker_id = v_found.worker_id FOR UPDATE SKIP LOCKED;
     CONTINUE WHEN NOT FOUND;

@@ -1,0 +1,52 @@
+"""What comes to a run from outside: when to look for it, and the asking."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from zart_core.items import CollectItem
+
+if TYPE_CHECKING:
+    from zart_core.executor import ActiveRun
+
+SHORTEST = 0.001
+"""Seconds before a look at the earliest, in case the store's clock is a little behind."""
+
+
+class Outside:
+    """Asks the store for outcomes that have come from outside: once at a time, and when the next is due."""
+
+    def __init__(self, run: ActiveRun) -> None:
+        self._run = run
+        self._asking = False
+        self._look: asyncio.TimerHandle | None = None
+
+    def collect(self) -> None:
+        """Ask now, unless an answer is on its way."""
+        if not self._asking:
+            self._asking = True
+            self._run.put(CollectItem(self._run))
+
+    def collected(self, seconds: float | None) -> None:
+        """All that has come has a turn now; the next is due in `seconds`."""
+        self._asking = False
+        if seconds is not None:
+            self.look_in(seconds)
+
+    def look_in(self, seconds: float) -> None:
+        """Ask again in `seconds`, if that is not to happen earlier anyway."""
+        loop = self._run.host.loop
+        when = loop.time() + max(seconds, SHORTEST)
+        if self._look is not None:
+            if not self._look.cancelled() and loop.time() <= self._look.when() <= when:
+                return
+            self._look.cancel()
+        self._look = loop.call_at(when, self._run.collect)
+
+    def stop(self) -> None:
+        """The run is not this worker's any more: ask nothing."""
+        self._asking = False
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None

@@ -1,0 +1,184 @@
+"""What a start is made of: target, arguments and options, checked before anything is sent. Pure."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypedDict
+from uuid import UUID, uuid4
+
+from psycopg import AsyncConnection, Connection
+
+from zart_core import Invocation, PayloadInvalid, UsageError, Workflow
+from zart_core.spi import Duration, input_hash, seconds
+from zart_scheduler.limits import aware, check_id, check_tags, check_word
+from zart_scheduler.store import executions
+from zart_scheduler.store.executions import Started
+from zart_scheduler.store.statement import Statement
+
+_PRIORITIES = range(-32768, 32768)
+_CONFLICTS = ("return", "reject")
+
+
+class PlainOptions(TypedDict, total=False):
+    """The options of every start but `conn`; what is None or left out has its default.
+
+    Keys:
+        execution_id: Who starts the same id with the same workflow and input again gets the same execution.
+            1-255 characters, no control characters, no `~`. Default: a random one.
+        at: Not before this moment, an aware datetime.
+        delay: Not before so long from now, by the database's clock; seconds, `timedelta` or text such as "5m".
+        queue: Where it waits for a worker. Default: the workflow's queue, "default" by name.
+        priority: -32768 to 32767, the higher number first. Default: the workflow's, 0 by name.
+        tags: Texts to find it by, at most 8 KiB together.
+        on_conflict: What a start of an existing execution does: "return" it (default), or "reject".
+    """
+
+    execution_id: str | None
+    at: datetime | None
+    delay: Duration | None
+    queue: str | None
+    priority: int | None
+    tags: Mapping[str, str] | None
+    on_conflict: Literal["return", "reject"]
+
+
+class StartOptions(PlainOptions, total=False):
+    """The options of a start.
+
+    Keys:
+        conn: A psycopg connection in a transaction: the execution exists if and only if that commits.
+    """
+
+    conn: AsyncConnection[Any] | Connection[Any] | None
+
+
+class SyncStartOptions(PlainOptions, total=False):
+    """The options of a blocking start.
+
+    Keys:
+        conn: A psycopg connection in a transaction: the execution exists if and only if that commits.
+    """
+
+    conn: Connection[Any] | None
+
+
+class StartRequest(NamedTuple):
+    """A start, ready to be sent. Sending it again is the same start: its ids are its own."""
+
+    execution_id: str
+    run_id: UUID
+    workflow: str
+    reject: bool
+    statement: Statement[Started]
+    definition: Workflow[Any, Any] | None
+
+
+def invocation_of(target: object, args: tuple[Any, ...]) -> Invocation[Any]:
+    """Return what `client.start(target, *args)` is to start.
+
+    Raises:
+        UsageError: The target is nothing that can be started.
+    """
+    if isinstance(target, Invocation):
+        if args:
+            raise UsageError("give the arguments either to `.call(...)` or to start(), not to both")
+        return target
+    if isinstance(target, Workflow | str):
+        return Invocation(target, args, {})
+    raise UsageError(
+        f"start() takes a workflow, the invocation that `workflow.call(...)` gives, or a workflow's name, "
+        f"not {target!r}; decorate an async function with @durable to make it a workflow"
+    )
+
+
+def start_request(
+    workflow: Workflow[Any, Any] | str, stored: bytes, options: Mapping[str, Any]
+) -> StartRequest:
+    """Return the start of `workflow` with the input `stored`, a canonical JSON object by parameter name.
+
+    Raises:
+        UsageError: An option cannot be.
+        TypeError: There is no such option.
+    """
+    if unknown := options.keys() - StartOptions.__annotations__.keys():
+        raise TypeError(
+            f"start() has no option {min(unknown)!r}; a workflow's keyword arguments go into `workflow.call(...)`"
+        )
+    definition = workflow if isinstance(workflow, Workflow) else None
+    name = definition.name if definition else check_word("workflow", workflow)
+    given_id, at = options.get("execution_id"), options.get("at")
+    execution_id = str(uuid4()) if given_id is None else check_id("an execution's id", given_id)
+    run_id = new_run_id()
+    statement = executions.start(
+        execution_id,
+        run_id,
+        name,
+        input_hash=input_hash(stored),
+        input=stored,
+        version=definition.version if definition else "",
+        queue=_queue(options.get("queue"), definition),
+        priority=_priority(options.get("priority"), definition),
+        tags=check_tags(options.get("tags")),
+        delay=_delay(options.get("delay"), at),
+        at=None if at is None else aware("at", at),
+    )
+    return StartRequest(
+        execution_id, run_id, name, _rejects(options.get("on_conflict")), statement, definition
+    )
+
+
+def named_arguments(
+    workflow: str, parameters: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a start by name, each under its parameter's name.
+
+    Raises:
+        PayloadInvalid: There are more than parameters, or one is given twice.
+    """
+    if len(args) > len(parameters):
+        raise PayloadInvalid(
+            f"workflow {workflow!r} takes {len(parameters)} arguments, {len(args)} were given"
+        )
+    named = dict(zip(parameters, args, strict=False))
+    if twice := named.keys() & kwargs.keys():
+        raise PayloadInvalid(f"{min(twice)}: given by position and by name")
+    return {**named, **kwargs}
+
+
+def new_run_id() -> UUID:
+    """Return a UUID of version 7: ids made later sort later, which keeps the rows of new runs together."""
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    fraction = rest * 4096 // 1_000_000
+    noise = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
+    return UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise)
+
+
+def _queue(given: str | None, workflow: Workflow[Any, Any] | None) -> str:
+    if given is not None:
+        return check_word("queue", given)
+    return workflow.queue if workflow else "default"
+
+
+def _priority(given: int | None, workflow: Workflow[Any, Any] | None) -> int:
+    if given is None:
+        return workflow.priority if workflow else 0
+    if isinstance(given, bool) or not isinstance(given, int) or given not in _PRIORITIES:
+        raise UsageError(f"priority must be a whole number from -32768 to 32767, not {given!r}")
+    return given
+
+
+def _delay(delay: Duration | None, at: datetime | None) -> float | None:
+    if delay is None:
+        return None
+    if at is not None:
+        raise UsageError("give either `delay` or `at`, not both")
+    return seconds(delay, what="delay")
+
+
+def _rejects(on_conflict: str | None) -> bool:
+    if on_conflict not in (None, *_CONFLICTS):
+        raise UsageError(f"on_conflict must be 'return' or 'reject', not {on_conflict!r}")
+    return on_conflict == "reject"
