@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
+
 from zart_api import create_app
 from zart_core import Step, Workflow, sleep, wait_for_event
 from zart_scheduler import Client, Worker, WorkerConfig
@@ -95,10 +96,14 @@ def app(client: Client) -> FastAPI:
 @pytest.fixture
 def asking() -> Callable[[FastAPI], httpx2.AsyncClient]:
     """Make an HTTP client that asks an app in this process."""
-    return lambda app: httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://zart.test")
+    return lambda app: httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://zart.test"
+    )
 
 
 @pytest.fixture
-async def http(app: FastAPI, asking: Callable[[FastAPI], httpx2.AsyncClient]) -> AsyncIterator[httpx2.AsyncClient]:
+async def http(
+    app: FastAPI, asking: Callable[[FastAPI], httpx2.AsyncClient]
+) -> AsyncIterator[httpx2.AsyncClient]:
     async with asking(app) as http:
         yield http

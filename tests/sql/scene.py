@@ -48,8 +48,11 @@ class Pending(Generic[T]):
         """Whether it waits for a lock: True as soon as the server says so, False as soon as it is done."""
         return self._session.waits_for_a_lock(self._thread)
 
-    def result(self) -> T:
+    def join(self) -> None:
         self._thread.join(PATIENCE)
+
+    def result(self) -> T:
+        self.join()
         assert not self._thread.is_alive(), "still waiting"
         if self._error:
             raise self._error[0]
@@ -64,6 +67,7 @@ class Session:
             url, autocommit=autocommit, prepare_threshold=None, row_factory=tuple_row
         )
         self._watch = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+        self._pending: list[Pending[Any]] = []
 
     def do(self, statement: Statement[T]) -> T:
         return run_sync(self.connection, statement)
@@ -73,10 +77,15 @@ class Session:
         return cursor.fetchall() if cursor.description else []
 
     def later(self, statement: Statement[T]) -> Pending[T]:
-        return Pending(self, lambda: self.do(statement))
+        return self._begin(lambda: self.do(statement))
 
     def sql_later(self, text: str, *args: object) -> Pending[list[tuple[Any, ...]]]:
-        return Pending(self, lambda: self.sql(text, *args))
+        return self._begin(lambda: self.sql(text, *args))
+
+    def _begin(self, work: Callable[[], T]) -> Pending[T]:
+        pending = Pending(self, work)
+        self._pending.append(pending)
+        return pending
 
     def commit(self) -> None:
         self.connection.commit()
@@ -99,6 +108,8 @@ class Session:
     def close(self) -> None:
         with suppress(psycopg.Error):
             self._watch.execute("SELECT pg_terminate_backend(%s)", (self.connection.info.backend_pid,))
+        for pending in self._pending:
+            pending.join()  # a connection is not closed under a thread that uses it
         self.connection.close()
         self._watch.close()
 
@@ -109,6 +120,7 @@ class Scene:
     def __init__(self, url: str) -> None:
         self.url = url
         self._sessions: list[Session] = []
+        self._originals: list[str] = []
         self.admin = self.session()
         self.sql, self.do = self.admin.sql, self.admin.do
 
@@ -123,8 +135,15 @@ class Scene:
         return self._sessions[-1]
 
     def close(self) -> None:
-        for session in self._sessions:
+        for session in self._sessions[1:]:
             session.close()
+        for definition in self._originals:
+            self.sql(definition)
+        self.admin.close()
+
+    def empty(self) -> None:
+        names = [name for (name,) in self.sql("SELECT relname FROM pg_class WHERE relname LIKE 'zart%' AND relkind = 'r'")]
+        self.sql("TRUNCATE " + ", ".join(name for name in names if name != "zart_schema_version"))
 
     def worker(self, lease: float = 3600.0) -> UUID:
         worker_id = uuid4()
@@ -188,6 +207,10 @@ class Scene:
             worker,
         )
 
+    def wait_past(self, time: str) -> None:
+        """Return when the database's clock has passed what the query `time` tells."""
+        self.sql(f"SELECT pg_sleep(greatest(0, extract(epoch FROM ({time}) - clock_timestamp()))::float8)")
+
     def bury(self, worker: UUID) -> None:
         """Take everything from a worker, as the sweeper does."""
         self.expire(worker)
@@ -195,9 +218,10 @@ class Scene:
         self.do(tasks.requeue_dead(100))
 
     def mutate(self, function: str, old: str, new: str) -> None:
-        """Replace a line of a function in this database."""
+        """Replace a line of a function until the scene is closed."""
         (definition,) = self.sql("SELECT pg_get_functiondef(%s::regproc)", function)[0]
         assert old in definition, f"{function} does not contain {old!r}"
+        self._originals.append(definition)
         self.sql(definition.replace(old, new))
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from psycopg import AsyncConnection, Connection
+
 from zart_core import EventReceipt, ExecutionDetails, Page, RunState, RunSummary
 from zart_decorators import durable
 from zart_scheduler import Client, Handle, SyncClient, SyncHandle, call

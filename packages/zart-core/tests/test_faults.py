@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import sys
-import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,11 +12,8 @@ from typing import Any, Self
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from zart_core import errors
-from zart_core.errors import NonRetryable, PayloadInvalid, StepFailed, StepTimeout, ZartError
-from zart_core.faults import Unrestorable, failure, record, restore
-from zart_core.imports import exception_class
-from zart_core.records import Failure
+from zart_core.errors import NonRetryable, PayloadInvalid, StepFailed, StepTimeout
+from zart_core.faults import failure, record, restore
 
 
 class Declined(Exception):
@@ -225,35 +220,6 @@ def test_an_exception_comes_back_as_it_was(error: Exception) -> None:
     assert json.loads(record(error))["typed"] is True
 
 
-def facts(cls: type[ZartError]) -> tuple[Any, ...]:
-    known: dict[str, Any] = {
-        "calls": [("charge", "a.py:1")],
-        "column": 1,
-        "crashes": 5,
-        "failure": Failure("error", "ValueError", "m", "trace"),
-        "found": None,
-        "known": ("a",),
-        "limit": 1,
-        "seconds": 1.5,
-        "size": 2,
-    }
-    code = cls.__init__.__code__
-    names = code.co_varnames[1 : code.co_argcount]
-    return tuple(known.get(name, name) for name in names) or ("something happened",)
-
-
-ENGINE = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, ZartError)]
-
-
-@pytest.mark.parametrize("cls", ENGINE, ids=lambda cls: cls.__name__)
-def test_the_engines_own_errors_come_back_with_their_facts(cls: type[ZartError]) -> None:
-    error = cls(*facts(cls))
-    restored = restore(record(error))
-    assert type(restored) is cls
-    assert (str(restored), restored.args, vars(restored)) == (str(error), error.args, vars(error))
-    assert isinstance(restored, TimeoutError) == issubclass(cls, TimeoutError)
-
-
 def test_attributes_in_slots_and_of_c_code_come_back() -> None:
     slotted = restore(record(Slotted(4)))
     assert isinstance(slotted, Slotted)
@@ -422,101 +388,6 @@ def test_a_cancelled_kind_reaches_step_failed() -> None:
     restored = restore(record(asyncio.CancelledError(), kind="cancelled"))
     assert isinstance(restored, StepFailed)
     assert restored.kind == "cancelled"
-
-
-def gone_class() -> bytes:
-    module = types.ModuleType("test_faults_gone")
-    sys.modules[module.__name__] = module
-    module.Gone = type("Gone", (Exception,), {"__module__": module.__name__})  # type: ignore[attr-defined] # made here
-    try:
-        return record(module.Gone("x"))
-    finally:
-        del sys.modules[module.__name__]
-
-
-def test_a_class_that_is_gone_is_not_guessed() -> None:
-    payload = gone_class()
-    with pytest.raises(Unrestorable, match="test_faults_gone:Gone") as caught:
-        restore(payload)
-    assert isinstance(caught.value, LookupError)
-    assert caught.value.path == "test_faults_gone:Gone"
-    assert failure(payload) == Failure("error", "Gone", "x", "test_faults_gone.Gone: x\n")
-    assert failure(payload).exception is None
-
-
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
-        ("os:system", "not an exception class"),
-        ("builtins:eval", "not an exception class"),
-        ("builtins:SystemExit", "not an exception class"),
-        ("builtins:Nothing", "no 'Nothing' any more"),
-        ("zart_core.errors:f.<locals>.E", "inside a function"),
-        ("somebody_elses.module:Error", "imported nothing of 'somebody_elses'"),
-        ("zart_core.nowhere:Error", "fails to import"),
-    ],
-)
-def test_a_payload_cannot_name_what_it_likes(path: str, reason: str) -> None:
-    with pytest.raises(Unrestorable, match=reason):
-        exception_class(path)
-
-
-def test_a_module_of_the_standard_library_or_of_a_loaded_package_is_imported() -> None:
-    assert exception_class("configparser:NoSectionError").__name__ == "NoSectionError"
-    assert issubclass(exception_class("xml.parsers.expat:ExpatError"), Exception)
-
-
-def test_a_traceback_begins_at_the_users_frames() -> None:
-    async def main() -> None:
-        await asyncio.gather(fail())
-
-    async def fail() -> None:
-        raise ValueError("deep")
-
-    trace = failure(record(raised(lambda: asyncio.run(main())))).traceback
-    assert trace.splitlines()[1].endswith("in raised")
-
-    namespace: dict[str, Any] = {"__name__": "zart_core.somewhere"}
-    exec("def call(fn):\n    fn()\n", namespace)
-    through = raised(lambda: namespace["call"](lambda: int("x")))
-    assert through.__traceback__ is not None
-    through.__traceback__ = through.__traceback__.tb_next.tb_next  # type: ignore[union-attr] # begins in the engine
-    assert "in <lambda>" in failure(record(through)).traceback.splitlines()[1]
-
-
-def test_a_defect_of_the_engine_keeps_its_frames_and_an_engines_error_drops_them() -> None:
-    namespace: dict[str, Any] = {"__name__": "zart_core.somewhere"}
-    exec("def call(error):\n    raise error\n", namespace)
-
-    def inside(error: Exception) -> BaseException:
-        found = raised(lambda: namespace["call"](error))
-        assert found.__traceback__ is not None
-        found.__traceback__ = found.__traceback__.tb_next.tb_next  # type: ignore[union-attr] # only the engine's
-        return found
-
-    assert "in call" in failure(record(inside(ValueError("x")))).traceback
-    assert failure(record(inside(StepTimeout("s", 1)))).traceback.startswith(
-        "zart_core.errors.StepTimeout: step 's'"
-    )
-
-
-def test_a_long_traceback_is_cut_in_the_middle() -> None:
-    trace = failure(record(ValueError("a" * 50_000 + "b" * 50_000))).traceback
-    assert len(trace) <= 64 * 1024
-    assert "... cut ..." in trace
-    assert trace.startswith("ValueError: aaa")
-    assert trace.endswith("bbb\n")
-
-
-def test_a_traceback_that_cannot_be_written_is_left_out() -> None:
-    class Odd(Exception):
-        @property
-        def __cause__(self) -> Any:  # type: ignore[override] # odd on purpose
-            raise RuntimeError("boom")
-
-    told = failure(record(Odd("x")))
-    assert told.message == "x"
-    assert told.traceback == ""
 
 
 def test_an_exception_of_pydantic_is_told_with_its_text() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import psycopg
 import pytest
 
-from tests.sql.scene import Pending, Scene, Session, flush, step, turn, verdicts
+from tests.sql.scene import Pending, Scene, Session, claim, flush, step, turn, verdicts
 from zart_scheduler.store import tasks, workers
 from zart_scheduler.store.steps import FlushRow
 
@@ -112,8 +113,7 @@ def test_a_lease_that_ends_while_the_fence_waits_is_over(scene: Scene) -> None:
 
     zombie = scene.session().later(flush(worker, steps=None))  # type: ignore[arg-type]  # an empty checkpoint
     assert zombie.blocked()
-    scene.sql("SELECT pg_sleep(greatest(0, extract(epoch FROM lease_expires_at - clock_timestamp()))::float8) "
-              "FROM zart_workers WHERE worker_id = %s", worker)
+    scene.wait_past("SELECT max(lease_expires_at) FROM zart_workers")
     taker.rollback()
 
     assert verdicts(zombie.result()) == ["fenced"]
@@ -124,7 +124,10 @@ def test_the_workers_own_heartbeat_passes_a_flush_that_hangs(scene: Scene) -> No
     run = scene.claimed_run(worker)
     pending, holder = record_in_flight(scene, worker, run)
 
-    assert scene.session().later(workers.renew(worker, 60.0)).result() is True
+    beat = scene.session().later(workers.renew(worker, 60.0))
+
+    assert not beat.blocked()
+    assert beat.result() is True
     holder.rollback()
     pending.result()
 
@@ -135,8 +138,6 @@ def test_a_claim_that_starts_while_its_worker_is_declared_dead_gets_nothing(scen
     taker = scene.transaction()
     lock_worker(taker, worker)
     taker.sql("UPDATE zart_workers SET state = 'dead' WHERE worker_id = %s", worker)
-
-    from tests.sql.scene import claim
 
     zombie = scene.session().later(claim(worker))
     assert zombie.blocked()
@@ -185,8 +186,6 @@ def test_a_record_that_loses_the_race_for_its_key_learns_who_won(scene: Scene) -
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_the_fence_refuses_a_transaction_whose_snapshot_is_older_than_its_locks(scene: Scene, level: str) -> None:
-    import psycopg
-
     worker = scene.worker()
     session = scene.transaction()
     session.sql(f"SET TRANSACTION ISOLATION LEVEL {level}")

@@ -17,6 +17,7 @@ import typer
 from zart_cli import reporting, sources, target, terminal
 from zart_cli.commands.api import load_api
 from zart_cli.devdatabase import DevDatabase
+from zart_cli.following import Follower
 from zart_cli.problems import ImportFailed, problem_of
 from zart_cli.reload import Watch, folders_of
 from zart_cli.signals import StopSignals
@@ -83,6 +84,8 @@ async def _serve(plan: Plan) -> bool:
                 config = WorkerConfig(drain_timeout=_DRAIN)
                 await stack.enter_async_context(Worker(client, plan.registry, config=config))
             _greet(plan, await stack.enter_async_context(_api(plan, client)))
+            following = asyncio.create_task(Follower(client).follow())
+            stack.callback(following.cancel)
             changed = await _stopped_or_changed(signals, plan.watch)
     return changed
 

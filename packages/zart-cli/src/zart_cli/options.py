@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from zart_cli.settings import Format, TimeStyle
-from zart_core import duration
-from zart_core.errors import InvalidText
+from zart_core import InvalidText
+from zart_core.spi import seconds
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ _TAG = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 
 def parse_duration(text: str) -> float:
     """Return seconds; the error shows text, column and grammar."""
-    return _checked(lambda: duration.seconds(text))
+    return _checked(lambda: seconds(text))
 
 
 def parse_moment(text: str) -> datetime:

@@ -16,6 +16,7 @@ from zart_cli.plain import to_json
 from zart_cli.settings import TimeStyle
 from zart_cli.terminal import mark, printable, state_text
 from zart_cli.times import moment_text, span, took
+from zart_cli.traces import without_engine
 from zart_core import ExecutionDetails, Failure, RunState, StepDetails, StepState, WaitingFor
 
 _PAYLOAD_WIDTH = 200
@@ -41,8 +42,8 @@ def draw_execution(details: ExecutionDetails, look: Look | None = None) -> Group
     parts: list[Any] = [_headline(details), _facts(details, look)]
     if details.steps:
         parts += [Text(), _steps(details, look)]
-    if details.failure is not None:
-        parts += [Text(), *_failure(details.failure)]
+    if failures := list(_failures(details)):
+        parts += [Text(), *failures]
     if details.divergence:
         parts += [Text(), Text(printable(details.divergence), style="yellow")]
     if (hint := next_command(details)) is not None:
@@ -96,6 +97,25 @@ def _facts(details: ExecutionDetails, look: Look) -> Table:
 def _fact_pairs(details: ExecutionDetails, look: Look) -> Iterator[tuple[str, str | Text]]:
     for number, text in enumerate(waits_text(details.waiting_for, look)):
         yield "waits for" if number == 0 else "", Text(printable(text), style="magenta")
+    yield from _times(details, look)
+    if details.run.queue != "default":
+        yield "queue", details.run.queue
+    if details.tags:
+        yield "tags", " ".join(f"{name}={value}" for name, value in details.tags.items())
+    if details.worker and not details.state.is_terminal:
+        yield "worker", details.worker
+    if details.run.run_index:
+        yield "run", str(details.run.run_index)
+    yield "input", brief(details.input)
+    if details.failure is not None and details.failure.kind == "cancelled":
+        yield "reason", details.failure.message
+    if details.state is RunState.COMPLETED:
+        yield "result", brief(details.result)
+    if pending := sum(event.state == "pending" for event in details.events):
+        yield "events", f"{pending} not yet consumed"
+
+
+def _times(details: ExecutionDetails, look: Look) -> Iterator[tuple[str, str]]:
     run = details.run
     yield "created", look.moment(run.created_at)
     if run.started_at is not None:
@@ -105,21 +125,6 @@ def _fact_pairs(details: ExecutionDetails, look: Look) -> Iterator[tuple[str, st
         yield "ended", look.moment(run.completed_at) + (f" after {length}" if length else "")
     if details.deadline is not None and not details.state.is_terminal:
         yield "deadline", look.moment(details.deadline)
-    if run.queue != "default":
-        yield "queue", run.queue
-    if details.tags:
-        yield "tags", " ".join(f"{name}={value}" for name, value in details.tags.items())
-    if details.worker and not details.state.is_terminal:
-        yield "worker", details.worker
-    if details.parent:
-        yield "parent", details.parent
-    if details.run.run_index:
-        yield "run", str(details.run.run_index)
-    yield "input", brief(details.input)
-    if details.state is RunState.COMPLETED:
-        yield "result", brief(details.result)
-    if pending := sum(event.state == "pending" for event in details.events):
-        yield "events", f"{pending} not yet consumed"
 
 
 def _wait_text(wait: WaitingFor, look: Look) -> str:
@@ -186,16 +191,26 @@ def _trouble(step: StepDetails) -> Iterator[Text]:
         yield Text(_one_line(str(step.failure)), style="red")
 
 
-def _failure(failure: Failure) -> Iterator[Text]:
-    trace = printable(failure.traceback.rstrip())
-    headline = Text(printable(str(failure)), style="bold red")
-    # A traceback ends in its own "Type: message": said once is enough.
-    if trace and str(failure) in failure.traceback:
-        yield Text(trace, style="red")
+def _failures(details: ExecutionDetails) -> Iterator[Text]:
+    """Say where it failed: in the step first, then in the body that did not catch it."""
+    failure = details.failure
+    if failure is None or failure.kind == "cancelled":
         return
+    step = next((step for step in reversed(details.steps) if str(step.failure) == str(failure)), None)
+    if step is not None and step.failure is not None and step.failure.traceback:
+        yield Text(f"in step {step_label(step)}:", style="bold")
+        yield from _failure(step.failure)
+        yield Text("in the workflow:", style="bold")
+    yield from _failure(failure)
+
+
+def _failure(failure: Failure) -> Iterator[Text]:
+    trace = printable(without_engine(failure.traceback).rstrip())
     if trace:
         yield Text(trace, style="red")
-    yield headline
+    # A traceback ends in its own "Type: message": said once is enough.
+    if str(failure) not in trace:
+        yield Text(printable(str(failure)), style="bold red")
 
 
 def brief(payload: Any, width: int = _PAYLOAD_WIDTH) -> str:

@@ -9,6 +9,7 @@ from zart_core.spi import format_seconds
 
 _NOW = 1.0
 _FRACTIONS_UNTIL = 10.0
+_SHORTEST = 0.001
 _DAY = 86_400
 
 
@@ -51,6 +52,8 @@ def took(start: datetime | None, end: datetime | None) -> str:
 def span(length: timedelta) -> str:
     """Return a length of time with as many digits as people need."""
     seconds = max(0.0, length.total_seconds())
+    if seconds < _SHORTEST:
+        return "<1ms"
     if seconds >= _FRACTIONS_UNTIL:
         return format_seconds(round(seconds, 1) if seconds < 60 else round(seconds))  # noqa: PLR2004 - a minute
     return format_seconds(round(seconds, 2 if seconds >= 1 else 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -12,6 +13,8 @@ from zart_cli.signals import StopSignals
 from zart_cli.waiting import database_ready
 from zart_scheduler import Client, Worker, WorkerConfig
 from zart_scheduler.migrate import check_schema
+
+_log = logging.getLogger("zart.worker")
 
 
 async def work(url: str, modules: Sequence[ModuleType], config: WorkerConfig, file: ReadyFile) -> None:
@@ -29,9 +32,12 @@ async def work(url: str, modules: Sequence[ModuleType], config: WorkerConfig, fi
         ready = asyncio.create_task(working.ready())
         await asyncio.wait({run, ready}, return_when=asyncio.FIRST_COMPLETED)
         if ready.done() and ready.exception() is None and not run.done():
+            names = ", ".join(sorted({workflow.name for workflow in working.registry}))
+            _log.info("ready for %s; queues: %s", names, ", ".join(config.queues))
             file.write()
         ready.cancel()
         await run
+    _log.info("stopped")
 
 
 async def _until_ready_or_stopped(url: str, signals: StopSignals) -> bool:

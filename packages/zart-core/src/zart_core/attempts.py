@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +23,16 @@ from zart_core.steprun import Attempted, Raised, Returned, TimedOut, attempt
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
 
+log = logging.getLogger("zart")
+
 SOON = 0.1
-"""Seconds within which a retry is waited for in memory in place of parking the run."""
+"""Seconds within which an attempt is waited for in memory in place of parking the run."""
 
 
-@dataclass(slots=True)
-class _Retry:
-    call: Call[Any]
-    number: int
+@dataclass(frozen=True, slots=True)
+class _Later:
     due_at: float
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle
 
 
 class Attempts:
@@ -39,8 +41,9 @@ class Attempts:
     def __init__(self, run: ActiveRun) -> None:
         self._run = run
         self.running: dict[str, asyncio.Task[None]] = {}
-        self._retries: dict[str, _Retry] = {}
+        self._later: dict[str, _Later] = {}
         self._queued: set[str] = set()
+        self._is_closed = False
 
     @property
     def keep_awake(self) -> bool:
@@ -48,72 +51,49 @@ class Attempts:
         if self.running:
             return True
         soon = self._run.host.loop.time() + SOON
-        return any(retry.due_at <= soon for retry in self._retries.values())
+        return any(later.due_at <= soon for later in self._later.values())
 
     def start(self, call: Call[Any]) -> None:
-        """Begin the next attempt of `call`, or wait until it is due."""
-        now = self._run.host.loop.time()
-        known = self._run.journal.attempts(call.identity)
-        known = known or AttemptRecord(call.identity, 0, None, None)
-        operation = call.operation
+        """Begin the next attempt of `call`, or see to it that it is begun when it is due."""
+        run, operation, now = self._run, call.operation, self._run.host.loop.time()
         assert isinstance(operation, StepOperation | CaptureOperation)  # noqa: S101 - the executor starts the others itself
+        known = run.journal.attempts(call.identity) or AttemptRecord(call.identity, 0, None, None)
         if (
             operation.timeout is not None
             and operation.timeout_scope == "global"
             and known.deadline_at is None
         ):
             known = replace(known, deadline_at=now + operation.timeout)
-            self._run.put(
-                AttemptItem(
-                    self._run, call.identity, call.name, operation.kind, 1, deadline=operation.timeout
-                )
-            )
-        self._run.journal.note_attempt(known)
-        self._arm(_Retry(call, known.failed + 1, known.due_at if known.due_at is not None else now))
+            run.journal.note_attempt(known)
+            run.put(AttemptItem(run, call.identity, call.name, operation.kind, 1, deadline=operation.timeout))
+        due_at = known.due_at or now
+        if known.deadline_at is not None:
+            due_at = min(due_at, known.deadline_at)
+        if due_at > now:
+            self._try_at(call.identity, due_at)
+        elif known.deadline_at is not None and known.deadline_at <= now:
+            self._timed_out(call, known.failed + 1, None)
+        else:
+            self._launch(call, known, now)
 
-    def _arm(self, retry: _Retry) -> None:
-        """Launch the attempt when it is due, or at the step's deadline if that is earlier."""
-        run, identity = self._run, retry.call.identity
-        known = run.journal.attempts(identity)
-        when = (
-            min(retry.due_at, known.deadline_at)
-            if known is not None and known.deadline_at is not None
-            else retry.due_at
-        )
-        if when <= run.host.loop.time():
-            self._launch(retry)
-            return
-        self._retries[identity] = replace(
-            retry, due_at=when, timer=run.host.loop.call_at(when, self._due, identity)
-        )
+    def _try_at(self, identity: str, due_at: float) -> None:
+        self._later[identity] = _Later(due_at, self._run.host.loop.call_at(due_at, self._due, identity))
 
     def _due(self, identity: str) -> None:
-        retry = self._retries.pop(identity, None)
-        if retry is not None and self._run.gone is None:
-            self._launch(retry)
+        if self._later.pop(identity, None) is not None:
+            self._run.try_again(identity)
             self._run.advance()
 
-    def _launch(self, retry: _Retry) -> None:
-        run, call, number = self._run, retry.call, retry.number
-        now = run.host.loop.time()
-        known = run.journal.attempts(call.identity)
-        deadline = known.deadline_at if known is not None else None
+    def _launch(self, call: Call[Any], known: AttemptRecord, now: float) -> None:
+        run, number, deadline = self._run, known.failed + 1, known.deadline_at
         operation: Any = call.operation
-        if deadline is not None and now >= deadline:
-            self._timed_out(call, number, None)
-            return
         if operation.timeout is not None and operation.timeout_scope == "per_attempt":
             deadline = now + operation.timeout
-        context = call.context.copy() if call.context is not None else None
-        assert context is not None  # noqa: S101 - set when the body began to wait
+        assert call.context is not None  # noqa: S101 - set when the body began to wait
+        context = call.context.copy()
+        key = idempotency_key(run.id, call.identity)
         context.run(
-            step_var.set,
-            replace(
-                run.context,
-                step_name=call.name,
-                attempt=number,
-                idempotency_key=idempotency_key(run.id, call.identity),
-            ),
+            step_var.set, replace(run.context, step_name=call.name, attempt=number, idempotency_key=key)
         )
         # The worker's loop makes the task: inside a pump the running loop is the body's.
         self.running[call.identity] = run.host.loop.create_task(
@@ -132,13 +112,22 @@ class Attempts:
         try:
             result = await attempt(function, is_async=is_async, deadline=deadline, threads=run.host.threads)
             crashpoints.reach("after-effect", call.name)
-            if self.running.get(call.identity) is asyncio.current_task() and run.gone is None:
-                del self.running[call.identity]
+            if self._is_wanted(call):
                 self._ended(call, number, result, run.host.loop.time() - started)
+        except asyncio.CancelledError:
+            if self._is_wanted(call):  # L6: somebody outside cancelled it; that is no outcome
+                log.warning("step %r of %r was cancelled from outside and is tried again", call.name, run)
+                self._try_at(call.identity, run.host.loop.time() + SOON)
+            raise
         finally:
             if self.running.get(call.identity) is asyncio.current_task():
                 del self.running[call.identity]
             run.host.loop.call_soon(run.advance)
+
+    def _is_wanted(self, call: Call[Any]) -> bool:
+        """Return whether what became of this task's attempt counts: nobody gave the step or the run up."""
+        is_current = self.running.get(call.identity) is asyncio.current_task()
+        return is_current and not self._is_closed and self._run.gone is None
 
     def _ended(self, call: Call[Any], number: int, result: Attempted, elapsed: float) -> None:
         match result:
@@ -179,7 +168,8 @@ class Attempts:
             delay = operation.policy.next_delay(number, self._run.host.random())
         if delay is None:
             if number > 1:
-                error.add_note(f"step {call.name!r} failed {number} times")
+                with suppress(Exception):  # a frozen dataclass takes no notes
+                    error.add_note(f"step {call.name!r} failed {number} times")
             self._record(call, Outcome.ERROR, faults.record(error), attempt=number, elapsed=elapsed)
             return
         self._run.put(
@@ -204,12 +194,10 @@ class Attempts:
         if item.delay is None:
             return
         run = self._run
-        due_at = run.host.loop.time() + item.delay
         known = run.journal.attempts(item.identity) or AttemptRecord(item.identity, 0, None, None)
+        due_at = run.host.loop.time() + item.delay
         run.journal.note_attempt(replace(known, failed=item.attempt, due_at=due_at))
-        call = run.waiting_call(item.identity)
-        if call is not None and run.gone is None:
-            self._arm(_Retry(call, item.attempt + 1, due_at))
+        run.try_again(item.identity)
 
     def forget(self, identity: str) -> None:
         """The outcome is committed."""
@@ -219,29 +207,26 @@ class Attempts:
         """Cancel what is under way for a call; return False if its outcome is queued already, which then stands."""
         if identity in self._queued:
             return False
-        retry = self._retries.pop(identity, None)
-        if retry is not None and retry.timer is not None:
-            retry.timer.cancel()
-        task = self.running.pop(identity, None)
-        if task is not None:
+        if (later := self._later.pop(identity, None)) is not None:
+            later.timer.cancel()
+        if (task := self.running.pop(identity, None)) is not None:
             task.cancel()
         return True
 
     def give_up_all(self) -> None:
-        """Cancel every attempt; each stays in `running` until it has ended."""
+        """Cancel every attempt for good; each stays in `running` until it has ended, and nothing of it is recorded."""
+        self._is_closed = True
         self.disarm()
-        self._retries.clear()
         for task in self.running.values():
             task.cancel()
 
     def disarm(self) -> None:
-        """Let no retry start for now."""
-        for retry in self._retries.values():
-            if retry.timer is not None:
-                retry.timer.cancel()
+        """Let no attempt start for now."""
+        for later in self._later.values():
+            later.timer.cancel()
 
     def resume(self) -> None:
-        """Arm the retries again, after a park."""
-        retries, self._retries = self._retries, {}
-        for retry in retries.values():
-            self._arm(retry)
+        """Go on with the retries after a park."""
+        later, self._later = self._later, {}
+        for identity in later:
+            self._run.try_again(identity)

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import sys
 from asyncio import AbstractEventLoop, Task, events, futures, tasks
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Executor
 from types import CodeType
-from typing import Any, NamedTuple, NoReturn, TypeVar, TypeVarTuple, Unpack
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
 
-from zart_core.call import Call
+from zart_core.call import Body, Call
 from zart_core.errors import UsageError, WrongTask
 from zart_core.identity import Scope
+from zart_core.noio import LoopWithoutIO
+
+log = logging.getLogger("zart")
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -38,6 +42,7 @@ def _codes_of(*functions: Any) -> frozenset[CodeType]:
     return frozenset(found)
 
 
+_ENSURE_FUTURE = _codes_of(asyncio.ensure_future, getattr(tasks, "_ensure_future", asyncio.ensure_future))
 _iterator_of_313 = getattr(tasks, "_AsCompletedIterator", None)
 _AS_COMPLETED = _codes_of(
     asyncio.as_completed, *([_iterator_of_313.__init__] if _iterator_of_313 is not None else [])
@@ -85,18 +90,21 @@ class BodyHandle:
         return self.timer.when() if self.timer is not None else self.loop.time()
 
 
-class BodyLoop(AbstractEventLoop):
+class BodyLoop(LoopWithoutIO):
     """The loop of one body. `wake` is called on the host loop when a timer or thread has made something ready."""
 
-    def __init__(self, host: AbstractEventLoop, wake: Callable[[], None]) -> None:
-        self.host, self._wake = host, wake
+    def __init__(self, host: AbstractEventLoop, wake: Callable[[], None], body: Body | None = None) -> None:
+        self.host, self.body, self._wake = host, body, wake
         self.ready: deque[BodyHandle] = deque()
         self.timers: set[BodyHandle] = set()
-        self.threads = 0
+        self.threads: set[object] = set()
+        """What is under way in threads. A set: unlike a counter it may be changed by any thread."""
         self.branches: dict[Task[Any], Branch] = {}
+        self.is_unwinding = False
+        """Whether the body is being ended by force, so that what its tasks raise is no news."""
         self._prune_at = 64
         self._pumping = False
-        self._generators: set[AsyncGenerator[Any, Any]] = set()
+        self._generators: dict[int, Scope] = {}
 
     @property
     def is_quiescent(self) -> bool:
@@ -113,22 +121,28 @@ class BodyLoop(AbstractEventLoop):
         outer = events._get_running_loop()  # noqa: SLF001 - the only way to nest a loop that does no I/O
         hooks = sys.get_asyncgen_hooks()
         events._set_running_loop(self)  # noqa: SLF001
-        sys.set_asyncgen_hooks(firstiter=self._generators.add, finalizer=self._finalize)
+        sys.set_asyncgen_hooks(firstiter=self._meet_generator, finalizer=self._finalize)
         try:
             for _ in range(PUMP_LIMIT):
                 if not self.ready:
                     return True
                 handle = self.ready.popleft()
                 if handle.callback is not None:
-                    try:
-                        handle.context.run(handle.callback, *handle.args)
-                    except (SystemExit, KeyboardInterrupt):
-                        continue  # the task holds it as its exception; it must not stop the worker's loop
+                    self._call(handle)
             return not self.ready
         finally:
             sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(outer)  # noqa: SLF001
             self._pumping = False
+
+    def _call(self, handle: BodyHandle) -> None:
+        assert handle.callback is not None  # noqa: S101 - the pump has looked
+        try:
+            handle.context.run(handle.callback, *handle.args)
+        except (SystemExit, KeyboardInterrupt):
+            pass  # the task holds it as its exception; it must not stop the worker's loop
+        except BaseException as error:
+            self.call_exception_handler({"message": "a callback in a body failed", "exception": error})
 
     def start(
         self, coroutine: Coroutine[Any, Any, Any], scope: Scope, context: contextvars.Context
@@ -138,15 +152,35 @@ class BodyLoop(AbstractEventLoop):
         self.branches[task] = Branch(scope, context)
         return task
 
+    def _meet_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Number the scope of the generator's end now: when the collector finds it is left to chance."""
+        current = tasks.current_task(self)
+        if current is not None:
+            self._generators[id(generator)] = self._scope_of(current).branch("aclose")
+
     def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
-        self._generators.discard(generator)
-        self.start(generator.aclose(), Scope("~"), contextvars.copy_context())
+        """Close a generator that was not used up. Called by the collector: anywhere, on any thread."""
+        scope = self._generators.pop(id(generator), None) or Scope("~")
+        if events._get_running_loop() is self:  # noqa: SLF001 - as above
+            self.start(generator.aclose(), scope, contextvars.copy_context())
+        elif not self.is_unwinding and not self.host.is_closed():
+            self.call_soon_threadsafe(
+                lambda: self.start(generator.aclose(), scope, contextvars.copy_context())
+            )
 
     def current_scope(self) -> Scope:
         """Return the scope of the task that runs now."""
         task = tasks.current_task(self)
         assert task is not None  # noqa: S101 - callers have checked where they are
-        return self.branches[task].scope
+        return self._scope_of(task)
+
+    def _scope_of(self, task: Task[Any]) -> Scope:
+        branch = self.branches.get(task)
+        if branch is None:
+            raise WrongTask(
+                "a task was made by asyncio.Task(...), past the body's loop: use asyncio.create_task or a task group"
+            )
+        return branch.scope
 
     def run_inside(self, context: contextvars.Context, callback: Callable[[], Any]) -> None:
         """Run `callback` at once, as if a task of that context did."""
@@ -178,18 +212,18 @@ class BodyLoop(AbstractEventLoop):
             raise WrongTask(
                 "a task was created from a callback: create tasks in the body itself, so that replay can name them"
             )
-        parent = self.branches[current].scope
+        parent = self._scope_of(current)
         shares = isinstance(coro, Call)
         if not shares:
-            callers = self._callers()
-            if callers & _AS_COMPLETED:
+            caller = _caller()
+            if caller in _AS_COMPLETED:
                 coro.close()
                 raise UsageError(
                     "asyncio.as_completed over coroutines starts them in no fixed order, so a replay could swap them; "
                     "make tasks first: asyncio.as_completed([asyncio.create_task(c) for c in coroutines])"
                 )
             # Before 3.12 wait_for runs its awaitable in a task; later it does not. One identity for both.
-            shares = _WAIT_FOR_MAKES_TASKS and _WAIT_FOR in callers
+            shares = _WAIT_FOR_MAKES_TASKS and caller is _WAIT_FOR
         context = context or contextvars.copy_context()
         task = tasks.Task(coro, loop=self, name=name, context=context)
         scope = parent if shares else parent.branch(getattr(coro, "__qualname__", ""))
@@ -198,16 +232,6 @@ class BodyLoop(AbstractEventLoop):
             self.branches = {task: branch for task, branch in self.branches.items() if not task.done()}
             self._prune_at = 2 * len(self.branches) + 64
         return task
-
-    @staticmethod
-    def _callers() -> set[CodeType]:
-        frame, found = sys._getframe(2), set()  # noqa: SLF001 - who asked for the task decides about its scope
-        for _ in range(4):
-            found.add(frame.f_code)
-            if frame.f_back is None:
-                break
-            frame = frame.f_back
-        return found
 
     def call_soon(
         self,
@@ -228,10 +252,10 @@ class BodyLoop(AbstractEventLoop):
     ) -> Any:
         """Run `callback` soon; may be called from any thread."""
         handle = BodyHandle(self, callback, args, context)
-        self.threads += 1
+        self.threads.add(handle)
 
         def arrive() -> None:
-            self.threads -= 1
+            self.threads.discard(handle)
             self.ready.append(handle)
             self._wake()
 
@@ -272,24 +296,20 @@ class BodyLoop(AbstractEventLoop):
     ) -> asyncio.Future[_T]:
         """Run `func` in a thread of the host's executor. The run cannot park until it returns."""
         outer: asyncio.Future[_T] = self.create_future()
-        self.threads += 1
+        self.threads.add(outer)
 
         def back(inner: asyncio.Future[Any]) -> None:
-            self.threads -= 1
+            self.threads.discard(outer)
             if not outer.done():
                 if inner.cancelled():
                     outer.cancel()
                 elif (error := inner.exception()) is not None:
-                    outer.set_exception(
-                        RuntimeError("StopIteration in a thread")
-                        if isinstance(error, StopIteration)
-                        else error
-                    )
+                    outer.set_exception(error)
                 else:
                     outer.set_result(inner.result())
             self._wake()
 
-        self.host.run_in_executor(executor, func, *args).add_done_callback(back)
+        self.host.run_in_executor(executor, _in_thread, func, args).add_done_callback(back)
         return outer
 
     def time(self) -> float:
@@ -319,7 +339,9 @@ class BodyLoop(AbstractEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Ignore what asyncio would log of branches that are unwound."""
+        """Log what nobody in the body will ever hear of, except when it is ended by force."""
+        if not self.is_unwinding:
+            log.error("in %r: %s", self.body, context["message"], exc_info=context.get("exception"))
 
     def _timer_handle_cancelled(self, handle: Any) -> None:
         """Called by asyncio when a timer is cancelled; the handle has done all that is needed."""
@@ -328,46 +350,17 @@ class BodyLoop(AbstractEventLoop):
         """Do nothing; generators are closed when they are collected."""
 
 
-def _refuse(name: str) -> Callable[..., NoReturn]:
-    def refuse(_self: BodyLoop, *_args: Any, **_options: Any) -> NoReturn:
-        raise UsageError(
-            f"a workflow's body did I/O ({name}): a body is replayed, so it must not touch the outside world; "
-            f"do I/O in a step (or in capture), and await that from the body"
-        )
-
-    refuse.__name__ = name
-    return refuse
+def _caller() -> CodeType:
+    """Return the code that asked for a task, whether or not by way of `ensure_future`: it decides about the scope."""
+    frame = sys._getframe(2)  # noqa: SLF001 - as above
+    while frame.f_code in _ENSURE_FUTURE and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code
 
 
-for _name in [
-    "add_reader",
-    "add_writer",
-    "remove_reader",
-    "remove_writer",
-    "add_signal_handler",
-    "remove_signal_handler",
-    "connect_accepted_socket",
-    "connect_read_pipe",
-    "connect_write_pipe",
-    "create_connection",
-    "create_datagram_endpoint",
-    "create_server",
-    "create_unix_connection",
-    "create_unix_server",
-    "getaddrinfo",
-    "getnameinfo",
-    "sendfile",
-    "sock_accept",
-    "sock_connect",
-    "sock_recv",
-    "sock_recv_into",
-    "sock_recvfrom",
-    "sock_recvfrom_into",
-    "sock_sendall",
-    "sock_sendfile",
-    "sock_sendto",
-    "start_tls",
-    "subprocess_exec",
-    "subprocess_shell",
-]:
-    setattr(BodyLoop, _name, _refuse(_name))
+def _in_thread(func: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+    """Call `func`. A future that is given StopIteration never resolves."""
+    try:
+        return func(*args)
+    except StopIteration as error:
+        raise RuntimeError("StopIteration was raised in a thread") from error

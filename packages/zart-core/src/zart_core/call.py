@@ -13,7 +13,8 @@ from enum import Enum
 from types import CodeType
 from typing import Any, Protocol, Self, TypeVar
 
-from zart_core.errors import CallReused
+from zart_core.current import body_for
+from zart_core.errors import CallReused, WrongTask
 from zart_core.identity import MAX_KEY, Scope, check_name, keyed_identity, occurrence_identity
 from zart_core.journal import Kind, Record
 
@@ -106,8 +107,6 @@ class Call(Coroutine[Any, Any, R]):
 
     def _identify(self, name: str, key: str | None) -> None:
         """Reserve another name or key in place of the one reserved so far."""
-        if self._state is not _State.MADE:
-            raise CallReused(self.name)
         if self._body is None:
             self.name, self.key = name, key
             return
@@ -127,6 +126,10 @@ class Call(Coroutine[Any, Any, R]):
     def _begin(self) -> Coroutine[Any, Any, R]:
         if self._state is not _State.MADE:
             raise CallReused(self.name)
+        if body_for(f"call {self.name!r}") is not self._body:
+            raise WrongTask(
+                f"call {self.name!r} was made in another place than where it is awaited: {self.where}"
+            )
         self._state = _State.STARTED
         if self._body is None:
             return self.operation.plain()
@@ -177,8 +180,7 @@ class StepCall(Call[R]):
 
     def named(self, name: str) -> Self:
         """Record the step under another name."""
-        self._identify(check_name("step", name), self.key)
-        return self
+        return self._changed(lambda: self._identify(check_name("step", name), self.key))
 
     def keyed(self, key: str) -> Self:
         """Identify the call by `key` (1 to 255 characters) in place of its position among calls of its name.
@@ -186,8 +188,7 @@ class StepCall(Call[R]):
         Raises:
             DuplicateKey: The key was used for this name in this scope before.
         """
-        self._identify(self.name, check_name("key", key, MAX_KEY))
-        return self
+        return self._changed(lambda: self._identify(self.name, check_name("key", key, MAX_KEY)))
 
     def with_retry(self, retry: Any) -> Self:
         """Use another retry policy (text or `RetryPolicy`, None for no retries) for this call."""
@@ -198,9 +199,17 @@ class StepCall(Call[R]):
         return self._with(lambda operation: operation.with_timeout(timeout, scope))
 
     def _with(self, change: Callable[[Any], Operation]) -> Self:
+        return self._changed(lambda: setattr(self, "operation", change(self.operation)))
+
+    def _changed(self, change: Callable[[], None]) -> Self:
+        """Apply `change`. A call whose change is refused is not one that was forgotten."""
         if self._state is not _State.MADE:
             raise CallReused(self.name)
-        self.operation = change(self.operation)
+        try:
+            change()
+        except BaseException:
+            self.close()
+            raise
         return self
 
 

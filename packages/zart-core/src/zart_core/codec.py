@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Literal, Never, NoReturn
+from typing import Any, Final, Literal, Never, NoReturn, cast
 
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError

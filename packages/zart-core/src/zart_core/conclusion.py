@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
 
 from zart_core import faults
+from zart_core.control import DeadlinePassed, RunCancelled
 from zart_core.definition import Workflow
 from zart_core.errors import CallNotAwaited, DeadlineExceeded, PayloadError
+from zart_core.items import BlockItem, EndItem
+from zart_core.unwinding import Unwinding
+
+if TYPE_CHECKING:
+    from zart_core.executor import ActiveRun
 
 Ending = tuple[str, bytes]
 
+CANNOT_PARK = (
+    "%r cannot park: its body waits in memory (asyncio.sleep, asyncio.timeout or a thread), so it keeps its slot; "
+    "use zart's sleep and timeout= in bodies"
+)
+WAITS_FOR_NOTHING = (
+    "its body waits for something that nothing recorded will ever bring (a plain future or a lock)"
+)
+WAITS_FOR_A_CANCELLED = (
+    "its body waits for a call that it had cancelled when it ran before; has its code changed?"
+)
+
+_FOREIGN_LOOP = ("attached to a different loop", "bound to a different event loop")
+
 
 def conclude(
-    body: asyncio.Task[Any], workflow: Workflow[Any, Any], max_payload: int, forgotten: CallNotAwaited | None
+    body: asyncio.Task[Any], workflow: Workflow[Any, Any], max_payload: int, forgotten: CallNotAwaited
 ) -> Ending:
     """Return terminal state and payload of a run whose body is done (L15 for `forgotten` calls)."""
     error = asyncio.CancelledError("the body cancelled itself") if body.cancelled() else body.exception()
     if error is not None:
-        if forgotten is not None:
+        if forgotten.calls:
             error.add_note(str(forgotten))
         return failed(error)
-    if forgotten is not None:
+    if forgotten.calls:
         return failed(forgotten)
     try:
         payload, _ = workflow.result_codec().encode(
@@ -34,9 +55,19 @@ def conclude(
 
 def failed(error: BaseException) -> Ending:
     """Return the ending of a run that failed with `error`."""
-    if "attached to a different loop" in str(error):
+    if any(words in str(error) for words in _FOREIGN_LOOP):
         error.add_note(
             "a body has a loop of its own, where objects of another loop do not work: do I/O in a step"
         )
-    engine = isinstance(error, DeadlineExceeded | PayloadError | CallNotAwaited)
-    return "failed", faults.record(error, kind=type(error).__name__ if engine else "error")
+    return "failed", faults.record(error)
+
+
+def stopped(run: ActiveRun, unwinding: Unwinding) -> EndItem | BlockItem:
+    """Return what is recorded of a run whose body was stopped by a signal."""
+    reason = to_json(unwinding.reason)
+    if unwinding.signal is RunCancelled:
+        return EndItem(run, "cancelled", reason)
+    if unwinding.signal is DeadlinePassed:
+        late = f"workflow {run.workflow.name!r} did not finish within its timeout"
+        return EndItem(run, *failed(DeadlineExceeded(late)))
+    return BlockItem(run, reason)

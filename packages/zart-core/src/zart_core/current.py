@@ -13,6 +13,7 @@ from zart_core.errors import NestedStep, NotInRun, WrongTask
 
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
+    from zart_core.host import ClaimedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,21 @@ class ExecutionContext:
     attempt: int | None = None
     idempotency_key: str | None = None
 
+    @staticmethod
+    def of(claimed: ClaimedRun) -> ExecutionContext:
+        """Return what a body may know of the run it belongs to."""
+        return ExecutionContext(
+            execution_id=claimed.execution_id,
+            run_id=claimed.run_id,
+            run_index=claimed.run_index,
+            workflow=claimed.workflow,
+            version=claimed.version,
+            queue=claimed.queue,
+            tags=claimed.tags,
+            started_at=claimed.started_at,
+            deadline=claimed.deadline,
+        )
+
 
 body_var: ContextVar[ActiveRun | None] = ContextVar("zart_body", default=None)
 step_var: ContextVar[ExecutionContext | None] = ContextVar("zart_step", default=None)
@@ -51,16 +67,17 @@ def body_for(operation: str) -> ActiveRun | None:
     step = step_var.get()
     if step is not None:
         raise NestedStep(operation, step.step_name or "")
-    body = body_var.get()
-    if body is None:
+    loop = events._get_running_loop()  # noqa: SLF001 - None in threads, no exception
+    # The loop tells it: a task may be made in an empty context, and contexts go into threads and callbacks as well.
+    body: ActiveRun | None = getattr(loop, "body", None)
+    if body is not None and tasks.current_task(loop) is not None:
+        return body
+    if body is None and body_var.get() is None:
         return None
-    loop = body.loop
-    if events._get_running_loop() is not loop or tasks.current_task(loop) is None:  # noqa: SLF001 - None in threads, no exception
-        raise WrongTask(
-            f"{operation} was called from a thread, a callback or another event loop: durable calls belong to the "
-            f"body's own tasks, so that replay makes them in the same order"
-        )
-    return body
+    raise WrongTask(
+        f"{operation} was called from a thread, a callback or another event loop: durable calls belong to the "
+        f"body's own tasks, so that replay makes them in the same order"
+    )
 
 
 def require_body(operation: str) -> ActiveRun:

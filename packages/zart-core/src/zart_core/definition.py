@@ -40,7 +40,7 @@ def default_name(fn: Callable[..., Any]) -> str:
 class Binder:
     """Binds a call's arguments to parameter names, as Python would, but fast where the signature is plain."""
 
-    __slots__ = ("_names", "_required", "_signature")
+    __slots__ = ("_names", "_required", "_signature", "defaults")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self._signature = inspect.signature(fn)
@@ -48,6 +48,7 @@ class Binder:
         plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self._names = tuple(p.name for p in parameters) if plain else None
         self._required = sum(1 for p in parameters if p.default is p.empty)
+        self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,7 +116,9 @@ class Step(Generic[P, R]):
         if body is None:
             return StepCall(None, self.name, self._operation(args, kwargs))
         body.meet_step(self)
-        name = check_name("step", self.name.format_map(arguments)) if self._template else self.name
+        name = self.name
+        if self._template:
+            name = check_name("step", name.format_map(self._binder.defaults | arguments))
         return StepCall(body, name, self._operation(args, kwargs), codec.args_hash(arguments))
 
     def _operation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepOperation:

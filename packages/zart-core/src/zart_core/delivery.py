@@ -80,6 +80,14 @@ class Delivery:
         del self.waiting[identity]
         return True
 
+    def awaited(self) -> list[str]:
+        """Return the calls whose outcome may still come; none does for one that was cancelled when it ran before."""
+        return [
+            identity
+            for identity in self.waiting
+            if (record := self._journal.find(identity)) is None or record.outcome is not Outcome.CANCELLED
+        ]
+
     def enter(self, record: Record) -> None:
         """An outcome is known to be committed; without a turn the body must not see it yet."""
         known = self._journal.find(record.identity)
@@ -99,7 +107,12 @@ class Delivery:
             if self._latest is not None and (turn, identity) >= self._latest:
                 self._latest = None
             record, waiting = self._journal.find(identity), self.waiting.get(identity)
-            if record is None or waiting is None or record.turn != turn or record.outcome is Outcome.CANCELLED:
+            if (
+                record is None
+                or waiting is None
+                or record.turn != turn
+                or record.outcome is Outcome.CANCELLED
+            ):
                 continue
             del self.waiting[identity]
             if not waiting.future.done():

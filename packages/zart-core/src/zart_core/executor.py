@@ -11,161 +11,123 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from contextvars import copy_context
-from heapq import heappop, heappush
-from typing import Any, NamedTuple
-
-from pydantic_core import to_json
+from typing import Any
 
 from zart_core.attempts import Attempts
 from zart_core.bodyloop import BodyLoop
 from zart_core.call import Call
-from zart_core.conclusion import conclude, failed
-from zart_core.control import DeadlinePassed, LeaseLost, RunBlocked, RunCancelled, Signal, Suspend
+from zart_core.conclusion import (
+    CANNOT_PARK,
+    WAITS_FOR_A_CANCELLED,
+    WAITS_FOR_NOTHING,
+    conclude,
+    failed,
+    stopped,
+)
+from zart_core.control import LeaseLost, RunBlocked, Signal, Suspend
 from zart_core.current import ExecutionContext, body_var
 from zart_core.definition import Step, Workflow, check_same_step
-from zart_core.errors import CallNotAwaited, DeadlineExceeded, PayloadInvalid
+from zart_core.delivery import TURN_BITS, Delivery, Waiting
+from zart_core.errors import CallNotAwaited, PayloadInvalid
 from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
-from zart_core.items import (
-    BlockItem,
-    CancelItem,
-    CollectItem,
-    EndItem,
-    Item,
-    ParkItem,
-    RecordItem,
-    ReleaseItem,
-    WaitItem,
-)
+from zart_core.items import CancelItem, EndItem, Item, ParkItem, RecordItem, ReleaseItem, WaitItem
 from zart_core.journal import Journal, Outcome, Record
 from zart_core.operations import CaptureOperation, EventOperation, SleepOperation, StepOperation
+from zart_core.outside import Outside
 from zart_core.replay import Diverged, Execute, Recorded, decide
-from zart_core.unwinding import abandon, interrupt
+from zart_core.unwinding import Unwinding
+
+__all__ = ["TURN_BITS", "ActiveRun"]
 
 log = logging.getLogger("zart")
 
-TURN_BITS = 32
-SLICE = 200
-"""Most deliveries in a row before the host loop gets its turn."""
-
-UNWIND_GRACE = 1.0
-"""Seconds that a body's own clean-up may take when it is stopped."""
+SLICE = 0.01
+"""Seconds that a body runs before the host loop gets its turn."""
 
 IDLE_WARNING = 5.0
 """Seconds after which a body that waits in memory only is warned about (L14)."""
-
-
-class _Waiting(NamedTuple):
-    future: asyncio.Future[Any]
-    call: Call[Any]
 
 
 class ActiveRun:
     """A run that this process owns, or keeps as a cache after it was parked."""
 
     def __init__(self, claimed: ClaimedRun, workflow: Workflow[Any, Any], host: Host) -> None:
-        self.id, self.execution_id, self.epoch = claimed.run_id, claimed.execution_id, claimed.epoch
+        self.id, self.execution_id = claimed.run_id, claimed.execution_id
         self.workflow, self.host = workflow, host
-        self.context = ExecutionContext(
-            execution_id=claimed.execution_id,
-            run_id=claimed.run_id,
-            run_index=claimed.run_index,
-            workflow=claimed.workflow,
-            version=claimed.version,
-            queue=claimed.queue,
-            tags=claimed.tags,
-            started_at=claimed.started_at,
-            deadline=claimed.deadline,
-        )
+        self.context = ExecutionContext.of(claimed)
         self.journal = Journal(claimed.records, claimed.attempts)
-        self.loop = BodyLoop(host.loop, self.advance)  # type: ignore[abstract] # the rest is refused by name
+        self.loop = BodyLoop(host.loop, self.advance, self)  # type: ignore[abstract] # the rest is refused by name
         self.open_calls: dict[int, Call[Any]] = {}
         self.reserved = 0
-        self.is_replaying = True
         self.attempts = Attempts(self)
         self.outstanding = 0
         """Items put and not yet answered."""
-        self.collecting = False
         self.gone: Left | None = None
         """Why the run is no longer this worker's; nothing it does counts any more."""
         self._input = claimed.input
-        self._count = 1 + max(
-            (
-                r.turn & 0xFFFFFFFF
-                for r in claimed.records
-                if r.turn is not None and r.turn >> TURN_BITS == claimed.epoch
-            ),
-            default=0,
-        )
+        self._delivery = Delivery(self.journal, claimed.epoch, claimed.records)
+        self._unwinding = Unwinding(self.loop, self.advance)
+        self._outside = Outside(self)
         self._body: asyncio.Task[Any] | None = None
-        self._waiting: dict[str, _Waiting] = {}
         self._pending: dict[str, Call[Any]] = {}
-        self._deliverable: list[tuple[int, str]] = []
-        self._held: dict[int, None] = {}
         self._steps: dict[str, Step[Any, Any]] = {}
-        self._sealed: type[Signal] | None = None
-        self._reason: str | None = None
-        self._unwound = False
-        self._grace: asyncio.TimerHandle | None = None
-        self._signalled: set[asyncio.Task[Any] | None] = set()
         self._leaving = False
         self._draining = False
         self._advancing = False
-        self._warned = False
-        self._look: asyncio.TimerHandle | None = None
+        self._idle: asyncio.TimerHandle | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the claim by which this process owns the run."""
+        return self._delivery.epoch
 
     # -- what calls ask for, on the body's loop
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether outcomes were recorded before that the body has not seen yet."""
+        return self._delivery.is_replaying
 
     def current_scope(self) -> Scope:
         """Return the scope of the task that runs now."""
         return self.loop.current_scope()
 
     def meet_step(self, step: Step[Any, Any]) -> None:
-        """Refuse a second step of the same name."""
-        known = self._steps.setdefault(step.name, step)
-        if known is not step:
+        """Refuse a second step of the same name, and one whose results cannot be stored."""
+        known = self._steps.get(step.name)
+        if known is None:
+            step.result_codec()
+            self._steps[step.name] = step
+        elif known is not step:
             check_same_step(known, step)
 
     async def perform(self, call: Call[Any]) -> Any:
         """Wait for the outcome of `call` and return or raise it."""
-        if self._sealed is not None:
-            await self._refuse()
+        if self._unwinding.signal is not None:
+            await self._unwinding.refuse()
         decision = decide(self.journal, call, self.workflow.on_divergence)
         if isinstance(decision, Diverged):
-            self.seal(RunBlocked, decision.reason)
-            await self._refuse()
+            self._unwinding.seal(RunBlocked, decision.reason)
+            await self._unwinding.refuse()
+        if not isinstance(decision, Execute) and decision.doubt is not None:
+            log.warning("%r: %s", self, decision.doubt)
         future: asyncio.Future[Any] = self.loop.create_future()
-        self._waiting[call.identity] = _Waiting(future, call)
+        turn = decision.turn if isinstance(decision, Recorded) else None
+        self._delivery.expect(Waiting(future, call), turn)
         if isinstance(decision, Execute):
             call.context = copy_context()
             self._pending[call.identity] = call
-        elif isinstance(decision, Recorded):
-            heappush(self._deliverable, (decision.turn, call.identity))
         try:
             return await future
         except asyncio.CancelledError:
-            waiting = self._waiting.get(call.identity)
-            if waiting is not None and waiting.future is future:
-                del self._waiting[call.identity]
+            if self._delivery.give_up(call.identity, future):
                 self._cancel(call)
             raise
 
-    async def _refuse(self) -> None:
-        """Raise the signal once in each task; after that never return (L7)."""
-        task = asyncio.current_task()
-        if task in self._signalled:
-            await self.loop.create_future()
-        self._signalled.add(task)
-        assert self._sealed is not None  # noqa: S101 - only called when sealed
-        raise self._sealed
-
     def _cancel(self, call: Call[Any]) -> None:
         """Record that the body gave `call` up before it had an outcome (L12)."""
-        if (
-            self.gone is not None
-            or self._sealed is not None
-            or (self._body is not None and self._body.done())
-        ):
+        if self.gone or self._unwinding.signal or (self._body is not None and self._body.done()):
             return
         self._pending.pop(call.identity, None)
         record = self.journal.find(call.identity)
@@ -174,47 +136,32 @@ class ActiveRun:
         if isinstance(call.operation, SleepOperation | EventOperation):
             self.put(CancelItem(self, call.identity, call.sequence, call.operation.kind))
         elif record is None and self.attempts.give_up(call.identity):
-            self.record(call, Outcome.CANCELLED, b"")
+            self.record(call, Outcome.CANCELLED, None)
 
     # -- what the engine writes
 
     def take_turn(self) -> int:
         """Return the next turn; outcomes with a later one wait until this one is answered."""
-        turn = self.epoch << TURN_BITS | self._count
-        self._count += 1
-        self._held[turn] = None
-        return turn
+        return self._delivery.take_turn()
 
-    def record(self, call: Call[Any], outcome: Outcome, payload: bytes, **facts: Any) -> None:
+    def release_turn(self, turn: int) -> None:
+        """Hold nothing back for `turn` any more; what had it takes another."""
+        self._delivery.release(turn)
+
+    def record(self, call: Call[Any], outcome: Outcome, payload: bytes | None, **facts: Any) -> None:
         """Queue the outcome of a call made by this process."""
-        self.put(
-            RecordItem(
-                self,
-                call.identity,
-                call.sequence,
-                call.name,
-                call.operation.kind,
-                outcome,
-                self.take_turn(),
-                payload if outcome is not Outcome.CANCELLED else None,
-                call.args_hash,
-                **facts,
-            )
-        )
+        self.put(RecordItem.of(self, call, outcome, self.take_turn(), payload, **facts))
 
     def put(self, item: Item) -> None:
         """Queue a write."""
         self.outstanding += 1
         self.host.put(item)
 
-    def waiting_call(self, identity: str) -> Call[Any] | None:
-        """Return the call of that identity, if the body still waits for it."""
-        waiting = self._waiting.get(identity)
-        return waiting.call if waiting is not None else None
-
-    def release_turn(self, turn: int) -> None:
-        """Hold nothing back for `turn` any more; what had it takes another."""
-        self._held.pop(turn, None)
+    def try_again(self, identity: str) -> None:
+        """Start the next attempt of a step, if the body still waits for it, once nothing can be delivered any more."""
+        waiting = self._delivery.waiting.get(identity)
+        if waiting is not None:
+            self._pending[identity] = waiting.call
 
     # -- life
 
@@ -223,7 +170,7 @@ class ActiveRun:
         try:
             args, kwargs = self.workflow.parameters.decode(self._input)
         except PayloadInvalid as error:
-            self._end(*failed(error))
+            self._leave(EndItem(self, *failed(error)))
             return
         context = copy_context()
         context.run(body_var.set, self)
@@ -234,8 +181,8 @@ class ActiveRun:
 
     def resume(self, epoch: int, records: Iterable[Record]) -> None:
         """Go on after a park, with what has come since: the claim's epoch must be this run's plus one."""
-        self.epoch, self._count, self.gone, self._leaving = epoch, 1, None, False
-        self._held.clear()
+        self._delivery.resume(epoch)
+        self.gone, self._leaving = None, False
         for record in records:
             self.enter(record)
         self.attempts.resume()
@@ -243,149 +190,105 @@ class ActiveRun:
 
     def advance(self) -> None:
         """Let the body run as far as it can."""
-        if self._advancing or self.gone is not None or self._body is None:
+        if self._advancing or self._body is None:
             return
-        if not self._draining:
-            self._advancing = True
-            try:
-                self._run_slice()
-            finally:
-                self._advancing = False
+        self._advancing = True
+        try:
+            if self._unwinding.signal is not None:
+                self._unwind()
+            elif self.gone is None and not self._draining:
+                self._run_slice(self._body)
+        finally:
+            self._advancing = False
         self._settle()
 
-    def _run_slice(self) -> None:
-        body = self._body
-        assert body is not None  # noqa: S101 - advance has checked
-        for _ in range(SLICE):
-            if not self.loop.pump():
-                break
-            if self._sealed is not None:
+    def _run_slice(self, body: asyncio.Task[Any]) -> None:
+        end = self.host.loop.time() + SLICE
+        while self.loop.pump():
+            if self._unwinding.signal is not None:
                 self._unwind()
                 return
             if body.done():
                 return
-            if self._deliver_next():
-                continue
-            if not self._pending:
+            if not self._deliver_next() and not self._start_next():
                 return
-            self._start_pending()
+            if self.host.loop.time() > end:
+                break
         self.host.loop.call_soon(self.advance)
 
     def _deliver_next(self) -> bool:
-        """Deliver the outcome with the lowest turn among the waiting calls, unless an earlier one is still open."""
-        while self._deliverable:
-            turn, identity = self._deliverable[0]
-            if self._held and turn > next(iter(self._held)):
-                return False
-            heappop(self._deliverable)
-            record, waiting = self.journal.find(identity), self._waiting.get(identity)
-            if (
-                record is None
-                or waiting is None
-                or record.turn != turn
-                or record.outcome is Outcome.CANCELLED
-            ):
-                continue
-            del self._waiting[identity]
-            if not waiting.future.done():
-                self._hand_over(waiting, record)
-                return True
-        return False
-
-    def _hand_over(self, waiting: _Waiting, record: Record) -> None:
+        if (found := self._delivery.take_next()) is None:
+            return False
+        waiting, record = found
         try:
             value = waiting.call.operation.receive(record)
         except RunBlocked as blocked:
-            self.seal(RunBlocked, str(blocked))
+            self._unwinding.seal(RunBlocked, str(blocked))
         except Exception as error:
             waiting.future.set_exception(error)
         else:
             waiting.future.set_result(value)
+        self._is_busy()
+        return True
 
-    def _start_pending(self) -> None:
-        self.is_replaying = False
-        pending, self._pending = self._pending, {}
-        for call in pending.values():
-            self._start(call)
-
-    def _start(self, call: Call[Any]) -> None:
+    def _start_next(self) -> bool:
+        if not self._pending or self._leaving:
+            return False
+        self._delivery.is_new()
+        self._is_busy()
+        call = self._pending.pop(next(iter(self._pending)))
         operation = call.operation
         if isinstance(operation, StepOperation | CaptureOperation):
             self.attempts.start(call)
         elif isinstance(operation, EventOperation):
             self.put(WaitItem(self, call.identity, call.sequence, operation.name, operation.timeout))
         elif isinstance(operation, SleepOperation):
-            if operation.length is not None and operation.length <= 0:
-                self.record(call, Outcome.OK, b"null")
-                return
-            item = RecordItem(self, call.identity, call.sequence, call.name, operation.kind, Outcome.OK, None)
-            item.length, item.until = operation.length, operation.until
-            self.put(item)
+            self._start_sleep(call, operation)
+        return True
+
+    def _start_sleep(self, call: Call[Any], operation: SleepOperation) -> None:
+        if operation.length is not None and operation.length <= 0:
+            self.record(call, Outcome.OK, b"null")
+            return
+        times = {"length": operation.length, "until": operation.until}
+        self.put(RecordItem.of(self, call, Outcome.OK, None, None, **times))
 
     def _settle(self) -> None:
         """Decide whether the run leaves: ended, blocked, released or parked."""
         body = self._body
         if self.gone is not None or self._leaving or self.outstanding or body is None:
             return
-        if self._sealed is not None:
-            if self._unwound and not self.attempts.running:
-                self._leave_sealed()
+        if self._unwinding.signal is not None:
+            if self._unwinding.is_over and not self.attempts.running:
+                self._leave(stopped(self, self._unwinding))
         elif body.done():
             self._finish(body)
         elif self._draining:
             if not self.attempts.running:
                 self._leave(ReleaseItem(self))
-        elif self.loop.is_quiescent and not self._pending and not self.attempts.keep_awake:
+        elif self._pending or self.attempts.keep_awake:
+            pass
+        elif self.loop.is_quiescent:
             self._park()
-        elif not self._warned and not self.attempts.keep_awake and (self.loop.timers or self.loop.threads):
-            self._warned = True
-            self.host.loop.call_later(IDLE_WARNING, self._warn_idle)
+        elif self._idle is None and not self.loop.ready:
+            self._idle = self.host.loop.call_later(IDLE_WARNING, log.warning, CANNOT_PARK, self)
 
     def _park(self) -> None:
-        if not self._waiting:
-            self.seal(
-                RunBlocked,
-                "its body waits for something that nothing recorded will ever bring (a plain future or a lock)",
-            )
-            self.advance()
+        if awaited := self._delivery.awaited():
+            self._leave(ParkItem(self, awaited))
             return
-        awaited = [
-            identity
-            for identity in self._waiting
-            if (record := self.journal.find(identity)) is None or record.outcome is not Outcome.CANCELLED
-        ]
-        self._leave(ParkItem(self, awaited))
+        reason = WAITS_FOR_A_CANCELLED if self._delivery.waiting else WAITS_FOR_NOTHING
+        self._unwinding.seal(RunBlocked, reason)
+        self.advance()
 
     def _finish(self, body: asyncio.Task[Any]) -> None:
         """The body is over: close what it left behind, and record how it ended."""
-        if not self._unwound:
-            self._unwound = True
-            left = [waiting.call.name for waiting in self._waiting.values()]
-            if left:
-                log.warning(
-                    "run %s of %s ended with calls still open, which are cancelled: %s",
-                    self.id,
-                    self.workflow.name,
-                    ", ".join(left),
-                )
-            self.attempts.give_up_all()
-            self._sealed_after_end()
-        forgotten = (
-            CallNotAwaited((call.name, call.where) for call in self.open_calls.values())
-            if self.open_calls
-            else None
-        )
-        self._end(*conclude(body, self.workflow, self.host.max_payload, forgotten))
-
-    def _sealed_after_end(self) -> None:
-        """Unwind branches that outlive the body; what they do counts no more."""
-        self._sealed = Suspend
-        interrupt(self.loop, Suspend)
-        abandon(self.loop)
-        self._sealed = None
-
-    def _end(self, state: str, payload: bytes | None) -> None:
-        self._leave(EndItem(self, state, payload))
+        forgotten = CallNotAwaited((call.name, call.where) for call in self.open_calls.values())
+        if left := ", ".join(waiting.call.name for waiting in self._delivery.waiting.values()):
+            log.warning("%r ended with calls still open, which are cancelled: %s", self, left)
+        self.attempts.give_up_all()
+        self._unwinding.close_branches()
+        self._leave(EndItem(self, *conclude(body, self.workflow, self.host.max_payload, forgotten)))
 
     def _leave(self, item: Item) -> None:
         self._leaving = True
@@ -393,16 +296,11 @@ class ActiveRun:
 
     # -- stopping
 
-    def seal(self, signal: type[Signal], reason: str | None = None) -> None:
-        """Let nothing of the body count any more; its calls raise `signal`. The first seal stands."""
-        if self._sealed is None:
-            self._sealed, self._reason = signal, reason
-
     def stop(self, signal: type[Signal], reason: str | None = None) -> None:
         """Stop the body from outside: cancelled, its deadline passed, or its lease lost."""
-        if self.gone is not None or self._sealed is not None or self._leaving:
+        if self.gone is not None or self._unwinding.signal is not None or self._leaving:
             return
-        self.seal(signal, reason)
+        self._unwinding.seal(signal, reason)
         self.attempts.give_up_all()
         self.advance()
 
@@ -418,103 +316,51 @@ class ActiveRun:
 
     def evict(self) -> None:
         """Free the memory of a run that is not this worker's any more. `finally` blocks of the body run (L7)."""
-        if self._look is not None:
-            self._look.cancel()
+        self._outside.stop()
         self.attempts.give_up_all()
-        self._sealed = self._sealed or Suspend
-        if self._body is not None and not self._unwound:
-            self._unwind()
+        if self._body is not None and not self._unwinding.is_over:
+            self._unwinding.seal(Suspend)
+            self.advance()
 
     def lost(self) -> None:
         """Another worker owns the run, or may: drop it at once (L4)."""
         if self.gone is None or self.gone is Left.PARKED:
-            self._leave_memory(Left.LOST)
-            self._sealed = self._sealed or LeaseLost
+            self.gone_as(Left.LOST)
+            self._unwinding.seal(LeaseLost)
             self.evict()
 
     def _unwind(self) -> None:
-        """Raise the signal into every wait; what the body then still does in memory gets a grace."""
-        if self._unwound or self._sealed is None:
-            return
-        if self._grace is None:
-            interrupt(self.loop, self._sealed)
-        if not self.loop.live_tasks() or self.loop.is_quiescent:
-            self._abandon()
-        elif self._grace is None:
-            self._grace = self.host.loop.call_later(UNWIND_GRACE, self._abandon)
+        self._unwinding.proceed()
+        if self._unwinding.is_over:
+            self._delivery.waiting.clear()
+            self._pending.clear()
 
-    def _abandon(self) -> None:
-        if self._unwound:
-            return
-        self._unwound = True
-        if self._grace is not None:
-            self._grace.cancel()
-        abandon(self.loop)
-        self._waiting.clear()
-        self._pending.clear()
-        self._settle()
+    def _is_busy(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
 
-    def _leave_sealed(self) -> None:
-        if self._sealed is RunCancelled:
-            self._end("cancelled", to_json(self._reason))
-        elif self._sealed is DeadlinePassed:
-            error = DeadlineExceeded(f"workflow {self.workflow.name!r} did not finish within its timeout")
-            self._end(*failed(error))
-        elif self._sealed is RunBlocked:
-            self._leave(BlockItem(self, to_json(self._reason)))
-
-    def _leave_memory(self, why: Left) -> None:
-        self.gone = why
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
-        self.attempts.disarm()
-        self.host.left(self, why)
-
-    def _warn_idle(self) -> None:
-        if self.gone is None and (self.loop.timers or self.loop.threads):
-            log.warning(
-                "run %s of %s cannot park: its body waits in memory (asyncio.sleep, asyncio.timeout or a thread), "
-                "so it keeps its slot; use zart's sleep and timeout= in bodies",
-                self.id,
-                self.workflow.name,
-            )
+    def __repr__(self) -> str:
+        return f"<run {self.id} of {self.workflow.name!r}>"
 
     # -- answers of the checkpoint writer; `advance` comes after all answers of a flush are entered
 
     def answered(self, item: Item) -> None:
         """`item` is done, whatever became of it."""
         self.outstanding -= 1
-        turn = getattr(item, "turn", None)
-        if turn:
-            self._held.pop(turn, None)
+        if turn := getattr(item, "turn", None):
+            self._delivery.release(turn)
 
     def enter(self, record: Record) -> None:
         """An outcome with a turn is known to be committed."""
-        known = self.journal.find(record.identity)
-        if known is not None and known.turn is not None:
-            return
-        self.journal.add(record)
-        if record.turn is not None and record.identity in self._waiting:
-            heappush(self._deliverable, (record.turn, record.identity))
+        self._delivery.enter(record)
 
     def recorded(self, item: RecordItem) -> None:
         """A plain record is committed."""
         self.attempts.forget(item.identity)
-        self.enter(
-            Record(
-                item.identity,
-                item.kind,
-                item.outcome,
-                item.turn,
-                item.payload,
-                item.args_hash,
-                item.attempt,
-                item.value,
-            )
-        )
+        self.enter(item.to_record())
         if item.length is not None:
-            self._look_in(item.length)
+            self._outside.look_in(item.length)
 
     def cancelled(self, item: CancelItem) -> None:
         """A sleep or wait is closed."""
@@ -523,25 +369,16 @@ class ActiveRun:
     def waits(self, item: WaitItem) -> None:
         """A wait is registered, or met already; then its record came as well."""
         if item.timeout is not None:
-            self._look_in(item.timeout)
-
-    def collected(self, seconds: float | None) -> None:
-        """All that has come has a turn now; the next is due in `seconds`."""
-        self.collecting = False
-        if seconds is not None:
-            self._look_in(seconds)
+            self._outside.look_in(item.timeout)
 
     def collect(self) -> None:
         """Ask for what has come from outside."""
-        if (
-            not self.collecting
-            and self.gone is None
-            and not self._leaving
-            and self._sealed is None
-            and not self._draining
-        ):
-            self.collecting = True
-            self.put(CollectItem(self))
+        if not (self.gone or self._leaving or self._draining or self._unwinding.signal):
+            self._outside.collect()
+
+    def collected(self, seconds: float | None) -> None:
+        """All that has come has a turn now; the next is due in `seconds`."""
+        self._outside.collected(seconds)
 
     def unparked(self) -> None:
         """It was not parked: something awaited has come."""
@@ -551,16 +388,8 @@ class ActiveRun:
 
     def gone_as(self, why: Left) -> None:
         """The run was parked, released, ended or blocked."""
-        self._leave_memory(why)
-
-    def _look_in(self, seconds: float) -> None:
-        when = self.host.loop.time() + max(seconds, 0.001)
-        if (
-            self._look is None
-            or self._look.cancelled()
-            or self._look.when() > when
-            or self._look.when() < self.host.loop.time()
-        ):
-            if self._look is not None:
-                self._look.cancel()
-            self._look = self.host.loop.call_at(when, self.collect)
+        self.gone = why
+        self._outside.stop()
+        self._is_busy()
+        self.attempts.disarm()
+        self.host.left(self, why)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from zart_core.journal import UNSET, Kind, Outcome
+from zart_core.journal import UNSET, Kind, Outcome, Record
 
 if TYPE_CHECKING:
+    from zart_core.call import Call
     from zart_core.executor import ActiveRun
 
 
@@ -40,6 +41,35 @@ class RecordItem(Item):
     length: float | None = None
     until: datetime | None = None
     value: Any = UNSET
+
+    @staticmethod
+    def of(
+        run: ActiveRun,
+        call: Call[Any],
+        outcome: Outcome,
+        turn: int | None,
+        payload: bytes | None,
+        **facts: Any,
+    ) -> RecordItem:
+        """Return the item that records `outcome` of `call`."""
+        kind = call.operation.kind
+        sequence, args_hash = call.sequence, call.args_hash
+        return RecordItem(
+            run, call.identity, sequence, call.name, kind, outcome, turn, payload, args_hash, **facts
+        )
+
+    def to_record(self) -> Record:
+        """Return what the journal has of it once it is committed."""
+        return Record(
+            self.identity,
+            self.kind,
+            self.outcome,
+            self.turn,
+            self.payload,
+            self.args_hash,
+            self.attempt,
+            self.value,
+        )
 
 
 @dataclass(slots=True)

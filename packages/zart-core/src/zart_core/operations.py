@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zart_core import faults
@@ -79,7 +79,7 @@ class StepOperation:
     async def plain(self) -> Any:
         """Call the step's function, outside any run; a sync one runs inline."""
         result = self.run()
-        return await result if self.step.is_async else result
+        return await result if isawaitable(result) else result
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def receive(record: Record, codec: Codec, what: str) -> Any:
     if record.outcome is not Outcome.OK:
         try:
             error = faults.restore(record.payload or b"")
-        except faults.Unrestorable as missing:
+        except Exception as missing:
             raise RunBlocked(
                 f"the error recorded for {record.identity!r} cannot be restored: {missing}"
             ) from missing

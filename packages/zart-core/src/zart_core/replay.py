@@ -22,12 +22,18 @@ class Execute:
 class Wait:
     """It was started, or given up, and has no outcome that could be delivered."""
 
+    doubt: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Its outcome has come; `turn` is its place in the order of the run."""
+    """Its outcome has come; `turn` is its place in the order of the run.
+
+    `doubt` says in what today's code differs from the record, where that is to be warned about only.
+    """
 
     turn: int
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +51,25 @@ def decide(journal: Journal, call: Call[Any], on_divergence: str) -> Decision:
     record = journal.find(call.identity)
     if record is None:
         return Execute()
-    if (reason := difference(journal, call, record, on_divergence)) is not None:
-        return Diverged(reason)
-    if record.turn is None or record.outcome is Outcome.CANCELLED:
-        return Wait()
-    return Recorded(record.turn)
-
-
-def difference(journal: Journal, call: Call[Any], record: Record, on_divergence: str) -> str | None:
-    """Return why `record` cannot be the outcome of `call`, if it cannot."""
     if record.kind is not call.operation.kind:
-        return (
+        return Diverged(
             f"{call.identity!r} is recorded as a {record.kind.label}, and today's code makes a "
             f"{call.operation.kind.label} of it at {call.where}"
         )
-    if record.args_hash is None or call.args_hash is None or record.args_hash == call.args_hash:
-        return None
-    if call.key is None and journal.is_inferred(call.scope.prefix(call.name)):
-        return (
-            f"{call.identity!r} is recorded with other arguments than today's code gives at {call.where}; only its "
-            f"position tells it from other calls of {call.name!r}, so it may be another one (.keyed() names them)"
-        )
-    if on_divergence == "block":
-        return f"{call.identity!r} is recorded with other arguments than today's code gives at {call.where}"
-    return None
+    doubt = None
+    if _has_other_arguments(call, record):
+        doubt = f"{call.identity!r} is recorded with other arguments than today's code gives at {call.where}"
+        if call.key is None and journal.is_inferred(call.scope.prefix(call.name)):
+            return Diverged(
+                f"{doubt}; only its position tells it from other calls of {call.name!r}, so it may be another call "
+                f"(use .keyed() to name them)"
+            )
+        if on_divergence == "block":
+            return Diverged(doubt)
+    if record.turn is None or record.outcome is Outcome.CANCELLED:
+        return Wait(doubt)
+    return Recorded(record.turn, doubt)
+
+
+def _has_other_arguments(call: Call[Any], record: Record) -> bool:
+    return None not in (record.args_hash, call.args_hash) and record.args_hash != call.args_hash

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from inspect import iscoroutine
 from typing import Any
 
 
@@ -55,6 +56,8 @@ async def attempt(
                 result: Attempted = Returned(await run())
             else:
                 result = await loop.run_in_executor(threads, _in_thread, copy_context(), run)
+                if isinstance(result, Returned) and iscoroutine(result.value):
+                    result = Returned(await result.value)  # a lambda around an async function, for one
     except asyncio.CancelledError as error:
         if task is not None and task.cancelling():
             raise  # L6: somebody outside wants this task to end

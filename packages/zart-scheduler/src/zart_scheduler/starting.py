@@ -28,7 +28,8 @@ async def prepare_start(
         )
     names = await _parameters(access, workflow) if invocation.args else ()
     named = named_arguments(workflow, names, invocation.args, invocation.kwargs)
-    return start_request(workflow, encode_plain(named, f"input of workflow {workflow!r}"), options)
+    stored = encode_plain(named, f"input of workflow {workflow!r}", given_only=True)
+    return start_request(workflow, stored, options)
 
 
 async def prepare_input(

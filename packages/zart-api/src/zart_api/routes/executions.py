@@ -92,7 +92,7 @@ async def list_executions(
     until: Annotated[AwareDatetime | None, Query(description="Created before this time.")] = None,
     queue: Annotated[schemas.Text | None, Query(description="Only this queue.")] = None,
     search: Annotated[schemas.Text | None, Query(description="Part of the execution's id.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items of one page.")] = 50,
     cursor: Annotated[schemas.Text | None, Query(description="`next_cursor` of the page before.")] = None,
 ) -> Response:
     """List executions by their current runs, newest first."""

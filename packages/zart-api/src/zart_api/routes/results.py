@@ -71,8 +71,8 @@ async def _ending(handle: Handle[Any], patience: float) -> BaseModel | None:
 
 async def _unless_over(work: Coroutine[Any, Any, T], request: Request, parts: Services) -> T | None:
     """Return what `work` returns, or None as soon as the client has gone or the app begins to stop."""
-    task = asyncio.ensure_future(work)
-    signals = [asyncio.ensure_future(_disconnected(request)), asyncio.ensure_future(parts.draining.wait())]
+    task = asyncio.create_task(work, name="zart-result")
+    signals = [asyncio.create_task(_disconnected(request)), asyncio.create_task(parts.draining.wait())]
     try:
         await asyncio.wait([task, *signals], return_when=asyncio.FIRST_COMPLETED)
         return await task if task.done() else None

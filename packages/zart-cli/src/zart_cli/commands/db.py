@@ -22,9 +22,7 @@ def status() -> None:
 
     url = target.configured_url()
     if url is not None and not target.is_embedded(url):
-        say(
-            f"commands use the database at {target.describe(url)} and leave the embedded server alone"
-        )
+        say(f"commands use the database at {target.describe(url)} and leave the embedded server alone")
     found = embedded.status(url if target.is_embedded(url) else None)
     output.show_one(found, _tell, lambda record: record.state)
 

@@ -1,24 +1,31 @@
 -- name: list_runs :many
 -- One page of runs, newest first; the page begins after the run that `after` and `after_run` name.
--- Locks: none. Index: zart_runs_created backwards, then key probes; a filter reads on until the page is full.
--- Parameters are known when the plan is made (no prepared statement), so a filter that is NULL costs nothing.
-SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.queue, e.tags,
-       r.created_at, r.started_at, r.finished_at
-  FROM zart_execution_runs r
-  JOIN zart_executions e ON e.execution_id = r.execution_id
-  JOIN zart_run_states s ON s.run_id = r.run_id
- WHERE (%(all_runs)s OR e.current_run_id = r.run_id)
-   AND (%(state)s::text IS NULL OR r.state = %(state)s)
-   AND (%(workflow)s::text IS NULL OR r.workflow = %(workflow)s)
-   AND (%(queue)s::text IS NULL OR r.queue = %(queue)s)
-   AND (%(tags)s::jsonb IS NULL OR e.tags @> %(tags)s::jsonb)
-   AND (%(since)s::timestamptz IS NULL OR r.created_at >= %(since)s)
-   AND (%(until)s::timestamptz IS NULL OR r.created_at < %(until)s)
-   AND (%(search)s::text IS NULL OR strpos(lower(r.execution_id), lower(%(search)s)) > 0
-                                 OR strpos(lower(r.workflow), lower(%(search)s)) > 0)
-   AND (%(after)s::timestamptz IS NULL OR (r.created_at, r.run_id) < (%(after)s, %(after_run)s::uuid))
- ORDER BY r.created_at DESC, r.run_id DESC
- LIMIT %(limit)s;
+-- Locks: none. Index: zart_runs_created backwards until the page is full, then key probes.
+-- LATERAL with OFFSET 0, and the states outside of the page: as plain joins, "current run of its execution" is taken
+-- for so rare that the planner reads and sorts the whole history. Parameters are known when the plan is made (nothing
+-- is prepared), so a filter that is NULL costs nothing.
+WITH page AS MATERIALIZED (
+  SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, r.queue, e.tags,
+         r.created_at, r.started_at, r.finished_at
+    FROM zart_execution_runs r
+   CROSS JOIN LATERAL (SELECT x.tags, x.current_run_id = r.run_id AS current FROM zart_executions x
+                        WHERE x.execution_id = r.execution_id OFFSET 0) e
+   WHERE (%(all_runs)s OR e.current)
+     AND (%(state)s::text IS NULL OR r.state = %(state)s)
+     AND (%(workflow)s::text IS NULL OR r.workflow = %(workflow)s)
+     AND (%(queue)s::text IS NULL OR r.queue = %(queue)s)
+     AND (%(tags)s::jsonb IS NULL OR e.tags @> %(tags)s::jsonb)
+     AND (%(since)s::timestamptz IS NULL OR r.created_at >= %(since)s)
+     AND (%(until)s::timestamptz IS NULL OR r.created_at < %(until)s)
+     AND (%(search)s::text IS NULL OR strpos(lower(r.execution_id), lower(%(search)s)) > 0
+                                   OR strpos(lower(r.workflow), lower(%(search)s)) > 0)
+     AND (%(after)s::timestamptz IS NULL OR (r.created_at, r.run_id) < (%(after)s, %(after_run)s::uuid))
+   ORDER BY r.created_at DESC, r.run_id DESC
+   LIMIT %(limit)s)
+SELECT p.execution_id, p.run_id, p.run_index, p.workflow, p.version, s.state, p.queue, p.tags,
+       p.created_at, p.started_at, p.finished_at
+  FROM page p JOIN zart_run_states s ON s.run_id = p.run_id
+ ORDER BY p.created_at DESC, p.run_id DESC;
 
 -- name: list_live_runs :many
 -- As list_runs, of runs that have not ended and are in one state.
@@ -27,9 +34,10 @@ SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.
        r.created_at, r.started_at, r.finished_at
   FROM zart_tasks t
   JOIN zart_execution_runs r ON r.run_id = t.task_id
-  JOIN zart_executions e ON e.execution_id = r.execution_id
-  JOIN zart_run_states s ON s.run_id = r.run_id
- WHERE (%(all_runs)s OR e.current_run_id = r.run_id)
+ CROSS JOIN LATERAL (SELECT x.tags, x.current_run_id = r.run_id AS current FROM zart_executions x
+                      WHERE x.execution_id = r.execution_id OFFSET 0) e
+  JOIN zart_run_states s ON s.run_id = t.task_id
+ WHERE (%(all_runs)s OR e.current)
    AND s.state = %(state)s
    AND (%(workflow)s::text IS NULL OR t.workflow = %(workflow)s)
    AND (%(queue)s::text IS NULL OR t.queue = %(queue)s)

@@ -59,6 +59,8 @@ CREATE TABLE zart_execution_runs (
   CONSTRAINT zart_runs_index UNIQUE (execution_id, run_index)
 ) WITH (fillfactor = 85);
 CREATE INDEX zart_runs_finished ON zart_execution_runs (finished_at) WHERE finished_at IS NOT NULL;
+-- Lists of runs, newest first.
+CREATE INDEX zart_runs_created ON zart_execution_runs (created_at, run_id);
 
 -- The journal. turn = epoch << 32 | n orders what the body has seen; NULL = recorded from outside, not yet seen.
 CREATE TABLE zart_steps (

@@ -1,0 +1,1 @@
+"""An order is paid, reserved, packed and shipped; see README.md."""

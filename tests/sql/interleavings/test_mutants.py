@@ -1,0 +1,78 @@
+"""The interleavings can fail: with the protecting line taken out of its function, the test that guards it dies.
+
+Chance does not find these: a stress run without the fence's lock shows nothing, a held lock shows it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psycopg
+import pytest
+
+from tests.sql.interleavings import test_events as events
+from tests.sql.interleavings import test_fence as fence
+from tests.sql.interleavings import test_turns as turns
+from tests.sql.scene import Scene
+
+LOCK = "PERFORM 1 FROM zart_workers WHERE worker_id = p_worker FOR KEY SHARE;"
+LOOK = "WHERE worker_id = p_worker AND state <> 'dead' AND lease_expires_at > clock_timestamp()"
+
+
+class Mutant(NamedTuple):
+    name: str
+    function: str
+    old: str
+    new: str
+    killer: Callable[[Scene], None]
+
+
+MUTANTS = [
+    Mutant("the fence does not lock", "zart_fence_v1", LOCK, "", fence.test_a_taker_waits_for_a_record_in_flight_and_finds_it_in_the_journal),
+    Mutant("the fence does not lock", "zart_fence_v1", LOCK, "", fence.test_a_record_that_starts_while_its_run_is_being_stolen_is_lost),
+    Mutant("the fence does not lock", "zart_fence_v1", LOCK, "", fence.test_a_record_that_starts_while_its_worker_is_declared_dead_is_fenced),
+    Mutant("the fence does not lock", "zart_fence_v1", LOCK, "", fence.test_a_claim_that_starts_while_its_worker_is_declared_dead_gets_nothing),
+    Mutant("the fence does not lock", "zart_fence_v1", LOCK, "", turns.test_a_collect_that_starts_while_its_worker_is_taken_is_fenced),
+    Mutant("the fence does not lock", "zart_fence_v1", LOCK, "", turns.test_a_collect_before_the_taker_keeps_its_turn_which_is_below_the_next_claims),
+    Mutant("the fence does not lock", "zart_fence_v1", LOCK, "", turns.test_a_stolen_run_takes_neither_steps_nor_turns_from_its_former_owner),
+    Mutant("the fence shuts out the heartbeat", "zart_fence_v1", "FOR KEY SHARE", "FOR SHARE", fence.test_the_workers_own_heartbeat_passes_a_flush_that_hangs),
+    Mutant("the fence looks before it locks", "zart_fence_v1", LOCK, f"PERFORM 1 FROM zart_workers {LOOK} FOR KEY SHARE; RETURN FOUND;", fence.test_a_lease_that_ends_while_the_fence_waits_is_over),
+    Mutant("the fence reads the clock of its start", "zart_fence_v1", "clock_timestamp()", "now()", fence.test_a_lease_that_ends_while_the_fence_waits_is_over),
+    Mutant("the sweeper marks without a lock", "zart_mark_dead_v1", "FOR UPDATE SKIP LOCKED", "", fence.test_the_sweeper_skips_a_worker_whose_record_is_in_flight),
+    Mutant("the flush waits for task rows", "zart_hold_tasks_v1", "SKIP LOCKED", "", turns.test_a_users_open_transaction_holds_up_neither_steps_nor_sleeps_nor_other_runs),
+    Mutant("the flush waits for task rows", "zart_hold_tasks_v1", "SKIP LOCKED", "", turns.test_a_cancel_of_a_wait_does_not_wait_for_its_open_event_and_later_frees_it),
+    Mutant("the flush waits for task rows", "zart_hold_tasks_v1", "SKIP LOCKED", "", turns.test_a_collect_does_not_wait_for_an_open_delivery_and_a_later_one_takes_it),
+    Mutant("the flush does not lock task rows", "zart_hold_tasks_v1", "FOR UPDATE SKIP LOCKED", "", events.test_a_wait_registered_while_a_delivery_is_open_is_not_done_and_then_finds_the_event),
+    Mutant("the flush does not lock task rows", "zart_hold_tasks_v1", "FOR UPDATE SKIP LOCKED", "", turns.test_a_run_does_not_park_while_its_outcome_comes_has_come_or_has_a_turn_it_never_saw),
+    Mutant("a busy cancel is done", "zart_flush_cancels_v1", "v_standing <> 'own'", "v_standing NOT IN ('own', 'busy')", turns.test_a_cancel_of_a_wait_does_not_wait_for_its_open_event_and_later_frees_it),
+    Mutant("a delivery does not lock the task", "zart_deliver_v1", "FOR UPDATE", "", events.test_a_delivery_that_meets_an_open_registration_waits_for_it_and_wakes_the_run),
+    Mutant("a delivery does not lock the task", "zart_deliver_v1", "FOR UPDATE", "", events.test_two_deliveries_to_one_wait_are_consumed_once),
+    Mutant("a delivery does not lock the task", "zart_deliver_v1", "FOR UPDATE", "", events.test_a_delivery_that_meets_an_open_end_finds_the_run_ended),
+    Mutant("a delivery takes any snapshot", "zart_deliver_v1", "PERFORM zart_require_read_committed_v1();", "", lambda scene: events.test_a_sender_whose_snapshot_would_miss_a_new_wait_is_refused(scene, "REPEATABLE READ")),
+    Mutant("a delivery meets a wait past its deadline", "zart_meet_wait_v1", "AND (deadline IS NULL OR deadline > clock_timestamp())", "", events.test_a_wait_past_its_deadline_is_closed_also_before_its_timeout_is_recorded),
+    Mutant("a timer waits for a delivery", "zart_fire_due_v1", "SKIP LOCKED", "", events.test_a_delivery_recorded_first_makes_the_timer_pass),
+    Mutant("a park does not count", "zart_flush_parks_v1", "NOT v_item.come AND ", "", turns.test_a_run_does_not_park_while_its_outcome_comes_has_come_or_has_a_turn_it_never_saw),
+    Mutant("a park does not count", "zart_flush_parks_v1", "NOT v_item.come AND ", "", events.test_a_registration_that_starts_while_its_row_was_held_looks_after_the_lock),
+    Mutant("a park counts a sleep before it is due", "zart_flush_parks_v1", "s.wake_at <= clock_timestamp()", "true", turns.test_a_run_parks_on_a_sleep_until_it_is_due),
+    Mutant("a park does not count a sleep that is due", "zart_flush_parks_v1", "OR s.wake_at <= clock_timestamp()", "", turns.test_a_run_does_not_park_on_a_sleep_that_is_due),
+    Mutant("a collect sent again forgets what it gave", "zart_flush_collects_v1", "IF p_resend THEN", "IF false THEN", turns.test_a_collect_sent_again_tells_what_it_gave_before_and_what_came_since),
+    Mutant("a collect takes a sleep before it is due", "zart_flush_collects_v1", "s.wake_at <= clock_timestamp()", "true", turns.test_a_collect_takes_a_sleep_only_when_it_is_due_and_says_when_that_is),
+    Mutant("a collect records timeouts without the row", "zart_flush_collects_v1", "IF v_standing = 'own' THEN", "IF true THEN", turns.test_a_collect_leaves_a_timeout_alone_whose_wait_an_open_delivery_has_met),
+    Mutant("a recorded wait is not answered", "zart_flush_waits_v1", "IF FOUND THEN", "IF false THEN", turns.test_a_wait_met_in_its_own_flush_is_answered_the_same_when_sent_again),
+    Mutant("a freed event is not handed on", "zart_flush_cancels_v1", "v_heir := zart_meet_wait_v1(v_item.t, v_event.name, v_event.payload);", "", turns.test_the_event_of_a_cancelled_wait_goes_to_the_oldest_open_wait_of_its_name),
+    Mutant("a cancel gives a new turn", "zart_flush_cancels_v1", "coalesce(s.turn, excluded.turn)", "excluded.turn", turns.test_a_wait_that_was_delivered_and_then_cancelled_keeps_its_turn),
+    Mutant("an end keeps what no body has seen", "zart_end_runs_v1", "s.turn IS NULL", "false", events.test_an_event_that_no_body_has_seen_outlives_its_run),
+    Mutant("an end keeps what no body has seen", "zart_end_runs_v1", "s.turn IS NULL", "false", events.test_a_cancel_that_meets_an_open_delivery_gives_the_event_back),
+    Mutant("a claim waits for task rows", "zart_choose_ready_v1", "SKIP LOCKED", "", turns.test_a_claim_passes_over_a_run_with_an_open_delivery_and_takes_the_others),
+    Mutant("a claim gives no turns", "zart_claim_v1", "PERFORM zart_take_over_journals_v1(v_tasks, p_claim);", "", turns.test_a_claim_passes_over_a_run_with_an_open_delivery_and_takes_the_others),
+    Mutant("a claim alone counts as progress", "zart_requeue_dead_v1", "s.turn >", "s.turn >=", lambda scene: turns.test_a_death_counts_unless_the_run_recorded_something_since_its_claim(scene, recorded=False, crashes=1)),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{mutant.name}-{number}" for number, mutant in enumerate(MUTANTS)])
+def test_an_interleaving_dies_without_the_line_that_guards_it(scene: Scene, mutant: Mutant) -> None:
+    scene.mutate(mutant.function, mutant.old, mutant.new)
+
+    with pytest.raises((AssertionError, pytest.fail.Exception, ValueError, psycopg.Error)):
+        mutant.killer(scene)

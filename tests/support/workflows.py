@@ -1,0 +1,240 @@
+"""Workflows for worker processes. Each step writes a line to the ledger, which lies outside of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from typing import Any
+
+from pydantic import BaseModel
+
+from tests.support.cluster import LEDGER
+from zart_core import context, now, sleep, wait_for_event
+from zart_decorators import durable, step
+
+
+class GatewayDown(Exception):
+    pass
+
+
+class CardDeclined(Exception):
+    pass
+
+
+class Order(BaseModel):
+    order_id: str
+    amount: float
+
+
+class Shipment(BaseModel):
+    tracking: str
+
+
+class Receipt(BaseModel):
+    order_id: str
+    transaction: str
+    tracking: str
+
+
+def take_effect(**facts: Any) -> int:
+    """Write one line to the ledger, durably; return how many the step has written for its execution."""
+    where = context()
+    line = {
+        "step": where.step_name,
+        "execution": where.execution_id,
+        "attempt": where.attempt,
+        "pid": os.getpid(),
+        "at": time.monotonic(),
+        **facts,
+    }
+    path = os.environ[LEDGER]
+    file = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(file, json.dumps(line).encode() + b"\n")
+        os.fsync(file)
+    finally:
+        os.close(file)
+    with open(path, encoding="utf-8") as lines:
+        mine = [json.loads(each) for each in lines]
+    return sum(each["step"] == where.step_name and each["execution"] == where.execution_id for each in mine)
+
+
+@step("validate")
+async def validate(order_id: str) -> str:
+    take_effect()
+    return f"address of {order_id}"
+
+
+@step("pay", retry="fixed(3, 50ms)", no_retry_on=CardDeclined)
+async def pay(order_id: str, amount: float) -> str:
+    if take_effect() == 1:
+        raise GatewayDown("try again")
+    return f"txn-{order_id}-{amount}"
+
+
+@step("reserve")
+def reserve(order_id: str) -> None:
+    take_effect()
+
+
+@durable("order", timeout="10m")
+async def order(order: Order) -> Receipt:
+    await validate(order.order_id)
+    transaction = await pay(order.order_id, order.amount)
+    await reserve(order.order_id)
+    await sleep("settle", "50ms")
+    shipment = await wait_for_event("shipped", Shipment, timeout="1h")
+    return Receipt(order_id=order.order_id, transaction=transaction, tracking=shipment.tracking)
+
+
+@step("first-{n}")
+async def first(n: int) -> int:
+    take_effect()
+    return n * 10
+
+
+@step("second-{n}")
+def second(n: int, value: int) -> int:
+    take_effect()
+    return value + n
+
+
+async def _branch(n: int) -> int:
+    return await second(n, await first(n))
+
+
+@durable("branches")
+async def branches() -> list[int]:
+    return list(await asyncio.gather(*(_branch(n) for n in range(3))))
+
+
+@step("decline")
+async def decline() -> None:
+    take_effect()
+    raise CardDeclined("no")
+
+
+@step("slow")
+async def slow() -> str:
+    take_effect()
+    await asyncio.Event().wait()
+    return "never"
+
+
+@step("apologise")
+async def apologise(reason: str) -> str:
+    take_effect()
+    return f"sorry: {reason}"
+
+
+@durable("siblings")
+async def siblings() -> str:
+    reason = "nothing"
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(slow())
+            group.create_task(decline())
+    except* CardDeclined as declined:
+        reason = str(declined.exceptions[0])
+    return await apologise(reason)
+
+
+@step("charge")
+async def charge() -> int:
+    """Freeze this process after the effect and before its record, the first time."""
+    if (times := take_effect()) == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return times
+
+
+@step("ship")
+async def ship(charged: int) -> str:
+    take_effect()
+    return f"shipped after charge {charged}"
+
+
+@durable("frozen")
+async def frozen() -> str:
+    return await ship(await charge())
+
+
+@step("block-loop")
+async def block_loop(seconds: float) -> int:
+    take_effect()
+    time.sleep(seconds)  # noqa: ASYNC251 - the very fault that is tested
+    return os.getpid()
+
+
+@durable("blocking")
+async def blocking(seconds: float) -> int:
+    return await block_loop(seconds)
+
+
+@step("count", retry="fixed(3, 50ms)")
+async def count(n: int, seconds: float = 0) -> int:
+    take_effect(n=n)
+    await asyncio.sleep(seconds)
+    return n
+
+
+@step("count-in-thread")
+def count_in_thread(n: int, seconds: float = 0) -> int:
+    take_effect(n=n)
+    time.sleep(seconds)
+    return n
+
+
+@durable("counting")
+async def counting(steps: int, seconds: float = 0) -> list[int]:
+    return [await count(n, seconds) for n in range(steps)]
+
+
+@durable("counting-in-threads")
+async def counting_in_threads(steps: int, seconds: float = 0) -> list[int]:
+    return [await count_in_thread(n, seconds) for n in range(steps)]
+
+
+@step("stubborn")
+async def stubborn(seconds: float) -> str:
+    """Swallow every cancellation until the time is up."""
+    take_effect()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            await asyncio.sleep(end - time.monotonic())
+        except asyncio.CancelledError:
+            take_effect(cancelled=True)
+    return "done"
+
+
+@durable("obstinate")
+async def obstinate(seconds: float) -> str:
+    return await stubborn(seconds)
+
+
+@durable("clock")
+async def clock(seconds: float) -> float:
+    """Return how long a sleep took by the database's clock."""
+    before = await now()
+    await sleep("nap", seconds)
+    return (await now() - before).total_seconds()
+
+
+@step("flaky", retry="fixed(2, 300ms)")
+async def flaky() -> int:
+    if (times := take_effect()) < 3:
+        raise GatewayDown("try again")
+    return times
+
+
+@durable("flaky")
+async def retrying() -> int:
+    return await flaky()
+
+
+@durable("limited", timeout="1s")
+async def limited(seconds: float) -> int:
+    return await count(0, seconds)
