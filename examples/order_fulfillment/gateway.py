@@ -3,7 +3,7 @@
     python -m examples.order_fulfillment.gateway --ledger /tmp/ledger.jsonl --port 8099
 
 `POST /charges` with `{"order_id", "amount"}` and an `Idempotency-Key` answers 201 with `{"transaction_id"}`, 402 with
-`{"reason"}`, or 503. What it has decided for a key it says again, whoever asks and however often. A 503 decides nothing.
+`{"reason"}`, or 503. What it has decided for a key it says again, however often it is asked. A 503 decides nothing.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class Gateway:
         # Two calls with one key must not both find it unknown.
         with self._lock:
             attempt = self._calls[order_id] = self._calls.get(order_id, 0) + 1
-            call = Entry(
-                datetime.now(UTC).isoformat(), order_id, amount, key, attempt, Outcome.UNAVAILABLE
-            )
+            call = Entry(datetime.now(UTC).isoformat(), order_id, amount, key, attempt, Outcome.UNAVAILABLE)
             decided = self._decide(call)
             self._ledger.append(decided)
             if decided.outcome in _DECIDED:
@@ -87,7 +85,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """One call."""
 
-    server: Server
+    timeout = 10.0
 
     def do_POST(self) -> None:
         try:
@@ -100,6 +98,8 @@ class Handler(BaseHTTPRequestHandler):
             self.log_message("the caller is gone")
 
     def _answer(self) -> tuple[HTTPStatus, dict[str, Any]]:
+        server = self.server
+        assert isinstance(server, Server)
         if self.path != "/charges":
             return HTTPStatus.NOT_FOUND, {"reason": "there is only POST /charges"}
         length = int(self.headers.get("Content-Length") or 0)
@@ -109,9 +109,9 @@ class Handler(BaseHTTPRequestHandler):
         key = self.headers.get("Idempotency-Key")
         if not key:
             raise ValueError("no Idempotency-Key")
-        time.sleep(self.server.latency)
-        entry = self.server.gateway.charge(str(asked["order_id"]), float(asked["amount"]), key)
-        time.sleep(self.server.latency)
+        time.sleep(server.latency)
+        entry = server.gateway.charge(str(asked["order_id"]), float(asked["amount"]), key)
+        time.sleep(server.latency)
         return _reply_to(entry)
 
     def _reply(self, status: HTTPStatus, body: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The workflow `order-fulfillment`: validate, pay, reserve, let the warehouse settle, wait for the shipment.
 
-    zart worker examples/order_fulfillment/workflow.py
+zart worker examples/order_fulfillment/workflow.py
 """
 
 from __future__ import annotations

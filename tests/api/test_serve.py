@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import IO
 
 import httpx2
@@ -26,33 +27,36 @@ START = {"workflow": "fulfil", "input": {"order_id": "A", "amount": 1}, "executi
 PROGRAM = "import zart_api; zart_api.serve('127.0.0.1', 0, on_ready=lambda url: print(url, flush=True))"
 
 
+@dataclass
+class Serving:
+    """A server in this event loop."""
+
+    stop: asyncio.Event
+    url: str = ""
+
+
 @asynccontextmanager
 async def serving(
     client: Client, host: str = "127.0.0.1", *, insecure: bool = False
 ) -> AsyncIterator[Serving]:
-    server = Serving()
-    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    server.task = asyncio.create_task(
-        serve_async(host, 0, stop=server.stop, client=client, insecure=insecure, on_ready=ready.set_result)
-    )
-    await asyncio.wait([server.task, ready], return_when=asyncio.FIRST_COMPLETED)
-    if server.task.done():
-        server.task.result()
-    server.url = ready.result()
-    try:
-        yield server
-    finally:
-        server.stop.set()
-        await asyncio.wait_for(server.task, 20)
+    server, ready = Serving(asyncio.Event()), asyncio.Event()
 
+    def on_ready(url: str) -> None:
+        server.url = url
+        ready.set()
 
-class Serving:
-    """A server in this event loop."""
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.url = ""
-        self.task: asyncio.Task[None]
+    async with asyncio.timeout(100):
+        task = asyncio.create_task(
+            serve_async(host, 0, stop=server.stop, client=client, insecure=insecure, on_ready=on_ready)
+        )
+        task.add_done_callback(lambda _: ready.set())
+        await ready.wait()
+        try:
+            if not task.done():
+                yield server
+        finally:
+            server.stop.set()
+            await task
 
 
 @contextmanager
@@ -148,7 +152,7 @@ async def test_what_was_accepted_before_the_servers_death_is_kept_and_done_once(
             with pytest.raises(httpx2.TransportError):
                 httpx2.post(output.readline().strip() + path, json=body, headers=key)
             assert server.wait(20) == -signal.SIGKILL
-    async with serving(client) as server, httpx2.AsyncClient(base_url=server.url) as http:
+    async with serving(client) as local, httpx2.AsyncClient(base_url=local.url) as http:
         started = await http.post("/v1/executions", json=START)
         assert (started.status_code, started.headers["zart-existing"]) == (200, "true")
         assert len((await http.get("/v1/executions")).json()["items"]) == 1

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from tests.support.histories import end, execute, park
+
 from zart_core import (
     EventReceipt,
     ExecutionNotFound,
@@ -20,8 +22,6 @@ from zart_core import (
 from zart_decorators import durable
 from zart_scheduler import Client, Handle
 
-from tests.support.histories import end, execute, park
-
 pytestmark = pytest.mark.anyio
 
 
@@ -30,7 +30,7 @@ class Shipment(BaseModel):
     carrier: str = "post"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Point:
     x: int
     y: int
@@ -122,19 +122,18 @@ async def test_a_finished_execution_takes_nothing_more_but_knows_its_duplicates(
     assert (await handle.send_event("paid", 1, idempotency_key="k")).duplicate is True
 
 
-@pytest.mark.parametrize(
-    ("payload", "stored"),
-    [
-        (None, None),
-        ({"text": "a\0b ☃", "big": 10**30}, {"text": "a\0b ☃", "big": 10**30}),
-        ([1.5, float("inf")], [1.5, float("inf")]),
-        (Point(1, 2), {"x": 1, "y": 2}),
-        (b"\xff", "_w=="),
-    ],
-)
-async def test_a_payload_is_stored_as_json(handle: Handle[None], payload: Any, stored: Any) -> None:
-    await handle.send_event("paid", payload)
-    assert await _payloads(handle) == [stored]
+async def test_a_payload_is_stored_as_json(handle: Handle[None]) -> None:
+    payloads = {
+        None: None,
+        "a\0b ☃": "a\0b ☃",
+        10**30: 10**30,
+        (1.5, float("inf")): [1.5, float("inf")],
+        Point(1, 2): {"x": 1, "y": 2},
+        b"\xff": "_w==",
+    }
+    for payload in payloads:
+        await handle.send_event("paid", payload)
+    assert await _payloads(handle) == list(payloads.values())
 
 
 async def test_a_payload_that_cannot_be_stored_is_refused(handle: Handle[None]) -> None:
@@ -145,7 +144,8 @@ async def test_a_payload_that_cannot_be_stored_is_refused(handle: Handle[None]) 
     assert await _payloads(handle) == []
 
 
-@pytest.mark.parametrize(("name", "key"), [("", None), ("x" * 256, None), ("a\nb", None), ("a", ""), ("a", "k" * 256)])
-async def test_impossible_names_and_keys_are_refused(handle: Handle[None], name: str, key: str | None) -> None:
-    with pytest.raises(UsageError):
-        await handle.send_event(name, idempotency_key=key)
+async def test_impossible_names_and_keys_are_refused(handle: Handle[None]) -> None:
+    for name, key in (("", None), ("x" * 256, None), ("a\nb", None), ("a", ""), ("a", "k" * 256)):
+        with pytest.raises(UsageError):
+            await handle.send_event(name, idempotency_key=key)
+    assert await _payloads(handle) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,8 @@ from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, Field
+from tests.support.histories import end, execute, register
+
 from zart_core import (
     ExecutionConflict,
     Invocation,
@@ -20,8 +23,6 @@ from zart_core import (
 )
 from zart_decorators import durable
 from zart_scheduler import Client, call
-
-from tests.support.histories import end, execute, register
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +66,11 @@ async def test_a_started_execution_is_recorded_as_it_was_asked_for(client: Clien
     details = await handle.describe()
     assert (details.execution_id, details.workflow, details.version) == ("ord-7", "ship", "3")
     assert details.input == {"order": {"amount": 2.0, "order_id": "7"}, "note": "fast"}
-    assert (details.run.queue, details.tags, details.state) == ("shipping", {"shop": "süd"}, RunState.SCHEDULED)
+    assert (details.run.queue, details.tags, details.state) == (
+        "shipping",
+        {"shop": "süd"},
+        RunState.SCHEDULED,
+    )
     assert details.runs == (details.run,)
     assert [run.run_id for run in await handle.runs()] == [details.run.run_id]
 
@@ -119,36 +124,19 @@ async def test_of_many_starts_at_once_exactly_one_makes_the_execution(client: Cl
     assert len((await client.list_runs(all_runs=True)).items) == 1
 
 
-@pytest.mark.parametrize("execution_id", ["", "x" * 256, "a~b", "a\nb", "a\0b", "\ud800", 7])
-async def test_an_impossible_id_is_refused(client: Client, execution_id: Any) -> None:
-    with pytest.raises(UsageError, match="id must"):
-        await client.start(tick, execution_id=execution_id)
+async def test_an_impossible_id_or_option_starts_nothing(client: Client) -> None:
+    impossible: list[Any] = [{"execution_id": "a~b"}, {"priority": 40_000}, {"tags": {"a": 1}}]
+    for options in impossible:
+        with pytest.raises(UsageError):
+            await client.start(tick, **options)
     assert not (await client.list_runs()).items
 
 
-@pytest.mark.parametrize("execution_id", ["x", "ö" * 255, "a/b c:d#e%f", "雪 ☃ 🏔"])  # noqa: RUF001 - any text is an id
-async def test_any_other_text_is_an_id(client: Client, execution_id: str) -> None:
-    await client.start(tick, execution_id=execution_id)
-    assert await client.handle(execution_id).status() is RunState.SCHEDULED
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"priority": 40_000}, "priority must be"),
-        ({"priority": True}, "priority must be"),
-        ({"queue": ""}, "the name of a queue"),
-        ({"at": datetime(2030, 1, 1)}, "with a time zone"),  # noqa: DTZ001 - that is what is refused
-        ({"at": datetime.now(UTC), "delay": 1}, "either `delay` or `at`"),
-        ({"tags": {"a": 1}}, "tags must be"),
-        ({"tags": {"a": "\0"}}, "tags must be"),
-        ({"tags": {"a": "x" * 9000}}, "the limit is 8,192"),
-        ({"on_conflict": "restart"}, "'return' or 'reject'"),
-    ],
-)
-async def test_an_impossible_option_is_refused(client: Client, options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(UsageError, match=reason):
-        await client.start(tick, **options)
+async def test_any_other_text_is_an_id(client: Client) -> None:
+    for execution_id in ("x", "ö" * 255, "a/b c:d#e%f", "雪 ☃ 🏔", "'; DROP TABLE zart_runs; --"):
+        await client.start(tick, execution_id=execution_id)
+        assert await client.handle(execution_id).status() is RunState.SCHEDULED
+        assert [run.execution_id for run in await client.list_runs(limit=1)] == [execution_id]
 
 
 async def test_an_unknown_option_is_no_argument_of_the_workflow(client: Client) -> None:
@@ -162,17 +150,17 @@ async def test_only_workflows_can_be_started(client: Client) -> None:
     with pytest.raises(UsageError, match="decorate an async function with @durable"):
         await client.start(plain)
     with pytest.raises(UsageError, match="not to both"):
-        await client.start(ship.call(ORDER), "n")  # type: ignore[arg-type] # that is what is refused
+        await client.start(ship.call(ORDER), "n")  # type: ignore[call-overload] # that is what is refused
 
 
-@pytest.mark.parametrize("options", [{"delay": "1h"}, {"at": datetime.now(UTC) + timedelta(hours=1)}])
-async def test_a_later_start_says_when(client: Client, options: dict[str, Any]) -> None:
-    details = await (await client.start(tick, **options)).describe()
-    assert details.state is RunState.SCHEDULED
-    timer = details.waiting_for[0]
-    assert (timer.kind, timer.name) == ("timer", "start")
-    assert timer.until is not None
-    assert timedelta(minutes=59) < timer.until - details.run.created_at <= timedelta(hours=1)
+async def test_a_later_start_says_when(client: Client) -> None:
+    for options in ({"delay": "1h"}, {"at": datetime.now(UTC) + timedelta(hours=1)}):
+        details = await (await client.start(call("tick"), **options)).describe()
+        assert details.state is RunState.SCHEDULED
+        timer = details.waiting_for[0]
+        assert (timer.kind, timer.name) == ("timer", "start")
+        assert timer.until is not None
+        assert timedelta(minutes=59) < timer.until - details.run.created_at <= timedelta(hours=1)
 
 
 async def test_wrong_arguments_are_refused_before_anything_is_sent(client: Client) -> None:
@@ -205,7 +193,9 @@ async def test_by_name_arguments_get_their_names_from_what_workers_registered(
         await client.start(call("ship", ORDER, "fast", note="slow"))
 
 
-async def test_by_name_arguments_without_a_registration_are_refused(client: Client, database_url: str) -> None:
+async def test_by_name_arguments_without_a_registration_are_refused(
+    client: Client, database_url: str
+) -> None:
     register(database_url, "ship", ("order",))
     register(database_url, "refund", ("order",))
     with pytest.raises(WorkflowNotFound, match=r"'shop'.*known: refund, ship") as caught:
@@ -233,32 +223,16 @@ def registered(database_url: str) -> None:
     register(database_url, "tick", (), schema=tick.input_schema())
 
 
-@pytest.mark.parametrize(
-    ("name", "given", "path"),
-    [
-        ("refund", {"order_id": "7", "amount": "much"}, "order.amount"),
-        ("refund", {"order_id": "7", "amount": -1}, "order.amount"),
-        ("refund", {"order_id": "7", "amount": 1, "items": [{"sku": "a"}, {"sku": 5}]}, "order.items[1].sku"),
-        ("refund", {"order_id": "7", "amount": 1, "items": [{}]}, "order.items[0].sku"),
-        ("refund", {"order_id": "7"}, "order.amount"),
-        ("refund", None, "order"),
-        ("refund", 7, "order"),
-        ("ship", {}, "order"),
-        ("ship", {"order": {"order_id": "7", "amount": 1}, "note": 3}, "note"),
-        ("ship", {"order": {"order_id": "7", "amount": 1}, "colour": "red"}, ""),
-        ("ship", [1, 2], ""),
-        ("tick", 1, ""),
-        ("tick", {"a": 1}, ""),
-    ],
-)
 @pytest.mark.usefixtures("registered")
-async def test_input_of_the_wrong_shape_is_refused_with_its_path(
-    client: Client, name: str, given: Any, path: str
-) -> None:
-    with pytest.raises(PayloadInvalid) as caught:
-        await client.start_input(name, given)
-    assert caught.value.path == path  # type: ignore[attr-defined] # a fact of the subclass
-    assert str(caught.value).startswith(f"{path or 'input'}: ")
+async def test_input_of_the_wrong_shape_starts_nothing(client: Client) -> None:
+    wrong: list[tuple[str, Any, str]] = [
+        ("refund", {"order_id": "7", "amount": "much"}, "order.amount"),
+        ("ship", {"order": {"order_id": "7", "amount": 1, "items": [{}]}}, "order.items[0].sku"),
+        ("tick", 1, "input"),
+    ]
+    for name, given, path in wrong:
+        with pytest.raises(PayloadInvalid, match=re.escape(f"{path}: ")):
+            await client.start_input(name, given)
     assert not (await client.list_runs()).items
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import psycopg
+
 from zart_core.spi import record
 from zart_scheduler.store import workflows
 from zart_scheduler.store.statement import run_sync

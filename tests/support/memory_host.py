@@ -1,148 +1,239 @@
-"""A host for `ActiveRun` that keeps its records in memory: what a database and a worker would do, for one run.
+"""A host for `ActiveRun` that keeps its records in memory: what a database and its workers would do, for one run.
 
-Every item is answered in a later turn of the loop, in the order in which it was put, as one flush after another
-would. `kill` forgets all that is in memory; `claim` starts over from the journal with the next epoch.
+Without `Chaos` every flush takes all that is queued and is answered in the next turn of the loop. With it, answers come
+late and flushes overlap, locks are busy, bodies are evicted or wait for the wrong worker, and workers are killed or
+taken over while they go on unaware: all at random, from one seed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.support.memory_store import Answer, MemoryStore
 from zart_core import Workflow
+from zart_core.control import RunCancelled, Signal
 from zart_core.executor import TURN_BITS, ActiveRun
 from zart_core.host import ClaimedRun, Left
 from zart_core.items import (
     AttemptItem,
-    BlockItem,
     CancelItem,
     CollectItem,
-    EndItem,
     Item,
-    ParkItem,
+    LockedItem,
     RecordItem,
-    ReleaseItem,
     WaitItem,
 )
-from zart_core.journal import AttemptRecord, Kind, Outcome, Record
+from zart_core.journal import AttemptRecord, Record
 
 RUN_ID = "0197b2f0-0000-7000-8000-000000000001"
+LEAVES = {
+    "parked": Left.PARKED,
+    "released": Left.RELEASED,
+    "ended": Left.ENDED,
+    "blocked": Left.BLOCKED,
+}
+
+
+@dataclass
+class Chaos:
+    """How a host treats its run. Times are in seconds, the others are probabilities."""
+
+    seed: int
+    delay: float = 0.004
+    """Longest time before a flush, before its answer, and before outcomes from outside are looked at."""
+    flights: int = 2
+    """Most flushes under way at once."""
+    workers: int = 2
+    """Each keeps a cache of its own; any may claim."""
+    busy: float = 0.1
+    evict: float = 0.3
+    kills: float = 0.05
+    """Per answered item."""
+    zombies: float = 0.5
+    """Of the kills: the worker is taken over and does not know."""
+    random: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+
+    def happens(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def pause(self) -> float:
+        return self.random.choice((0.0, 0.0, self.random.random())) * self.delay
 
 
 class MemoryHost:
-    """Store and worker of one run."""
+    """Store and workers of one run."""
 
-    def __init__(self, workflow: Workflow[Any, Any], *args: Any, evict: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        workflow: Workflow[Any, Any],
+        *args: Any,
+        evict: bool = False,
+        seed: int = 0,
+        chaos: Chaos | None = None,
+        store: MemoryStore | None = None,
+        threads: Executor | None = None,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.threads = ThreadPoolExecutor(4)
+        self.threads: Executor = threads or ThreadPoolExecutor(4)
         self.max_payload = 16 << 20
-        self.workflow, self.evict = workflow, evict
+        self.workflow, self.evict, self.chaos = workflow, evict, chaos
         self.input = workflow.parameters.encode(args, {})
-        self.records: dict[str, Record] = {}
-        self.wake_at: dict[str, float] = {}
-        self.failures: dict[str, AttemptRecord] = {}
-        self.waits: dict[str, str] = {}
-        self.mailbox: list[tuple[str, bytes]] = []
-        self.epoch = 0
+        self.store = store or MemoryStore()
         self.run: ActiveRun | None = None
-        self.parked: ActiveRun | None = None
-        self.ending: tuple[str, bytes | None] | None = None
-        self.parks = 0
+        self.parked: list[ActiveRun | None] = [None] * (chaos.workers if chaos else 1)
+        self.worker = 0
+        self.left_as: list[Left] = []
         self.after_flush: Callable[[Item], None] = lambda item: None
+        self.make_run: type[ActiveRun] = ActiveRun
+        self.on_claim: Callable[[ActiveRun], None] = lambda run: None
+        self.zombies: list[ActiveRun] = []
+        self._stopping: tuple[type[Signal], str | None] | None = None
         self._queue: list[Item] = []
-        self._flushing = False
+        self._locks = 0
+        """Locked items under way, or busy and not put again yet; none may overtake them."""
+        self._flights = 0
+        self._scheduled = False
+        self._seed = seed
         self._random = random.Random(seed)
         self._changed = asyncio.Event()
+        self._clock = datetime(2026, 1, 1, tzinfo=UTC)
+
+    # -- what tests look at
+
+    @property
+    def records(self) -> dict[str, Record]:
+        return self.store.records
+
+    @property
+    def waits(self) -> Iterable[str]:
+        return self.store.waits
+
+    @property
+    def epoch(self) -> int:
+        return self.store.epoch
+
+    @property
+    def ending(self) -> tuple[str, bytes | None] | None:
+        return self.store.ending
+
+    @property
+    def parks(self) -> int:
+        return self.left_as.count(Left.PARKED)
+
+    @property
+    def is_parked(self) -> bool:
+        return self.run is None and bool(self.left_as) and self.left_as[-1] is Left.PARKED
 
     # -- Host
 
     def put(self, item: Item) -> None:
         self._queue.append(item)
-        if not self._flushing:
-            self._flushing = True
-            self.loop.call_soon(self._flush)
+        self._schedule()
 
     def left(self, run: ActiveRun, why: Left) -> None:
         self._changed.set()
         if run is not self.run:
             return
         self.run = None
+        self.left_as.append(why)
         if why is Left.PARKED:
-            self.parks += 1
-            self.parked = run
+            if self.evict or (self.chaos and self.chaos.happens(self.chaos.evict)):
+                self.loop.call_soon(run.evict)
+            else:
+                self.parked[self.worker] = run
             self._wake_if_due()
+        elif why is Left.RELEASED:
+            self.loop.call_soon(run.evict)
 
     def look(self) -> None:
-        pass
+        if self._stopping is not None:
+            self.loop.call_soon(self._stop)
 
     async def now(self) -> datetime:
-        return datetime.now(UTC)
+        return self._clock + timedelta(seconds=self.loop.time())
 
     def random(self) -> float:
         return self._random.random()
 
     # -- what tests do
 
-    def claim(self) -> None:
-        """Take the run: from the cache if it may, else from the journal."""
-        self.epoch += 1
-        turn = self.epoch << TURN_BITS
-        come = [replace(r, turn=turn) for r in self.records.values() if r.turn is None and self._has_come(r)]
-        self.records.update({record.identity: record for record in come})
-        cached, self.parked = self.parked, None
-        if cached is not None and not self.evict:
+    def claim(self, worker: int | None = None) -> ActiveRun:
+        """Take the run: from the worker's cache if it may, else from the journal."""
+        assert self.run is None
+        if worker is None:
+            worker = self.chaos.random.randrange(self.chaos.workers) if self.chaos else 0
+        self.worker = worker
+        come = self.store.claim(TURN_BITS, self.loop.time())
+        cached, self.parked[worker] = self.parked[worker], None
+        if cached is not None and self._may_resume(cached):
             self.run = cached
+            self.on_claim(cached)
             cached.resume(self.epoch, come)
-            return
-        if cached is not None:
-            cached.evict()
-        claimed = ClaimedRun(
-            run_id=RUN_ID,
-            execution_id="test",
-            run_index=0,
-            workflow=self.workflow.name,
-            version=self.workflow.version,
-            queue="default",
-            tags={},
-            started_at=datetime.now(UTC),
-            deadline=None,
-            epoch=self.epoch,
-            input=self.input,
-            records=tuple(replace(record) for record in self.records.values()),
-            attempts=tuple(self.failures.values()),
-        )
-        self.run = ActiveRun(claimed, self.workflow, self)
-        self.run.begin()
+        else:
+            if cached is not None:
+                cached.evict()
+            self.run = run = self.make_run(self._claimed(), self.workflow, self)
+            self.on_claim(run)
+            run.begin()
+        run = self.run or cached  # it may have ended or gone already
+        self._stop()
+        assert run is not None
+        return run
 
     def kill(self) -> None:
         """Forget all that is in memory, as a killed process does."""
-        run, self.run, self._queue = self.run or self.parked, None, []
-        self.parked = None
+        run, self._queue = self.run, []
+        self.parked = [None] * len(self.parked)
         if run is not None:
             run.lost()
 
+    def take_over(self) -> None:
+        """Take the run away from its worker, which goes on unaware until its next write is refused."""
+        if self.run is not None:
+            self.zombies.append(self.run)
+        self.run = None
+        self._claim_soon()
+
     def send(self, name: str, payload: bytes = b"null") -> None:
         """Deliver an event."""
-        for identity, waited in self.waits.items():
-            if waited == name:
-                del self.waits[identity]
-                self.records[identity] = Record(identity, Kind.EVENT, Outcome.OK, None, payload)
-                self._stir()
-                return
-        self.mailbox.append((name, payload))
+        self.store.send(name, payload, self.loop.time())
+        if self.run is not None:
+            self._later(self._look_outside)
+        else:
+            self._wake_if_due()
+
+    def stop(self, signal: type[Signal] = RunCancelled, reason: str | None = None) -> None:
+        """Have the run cancelled, or its deadline passed."""
+        self._stopping = signal, reason
+        if self.is_parked:
+            self.store.ending = ("cancelled", b"parked")
+            self._changed.set()
+        else:
+            self._stop()
+
+    def close(self) -> None:
+        """Drop every body that is still in memory."""
+        for run in [self.run, *self.parked, *self.zombies]:
+            if run is not None:
+                run.lost()
+        self.run, self.parked = None, [None] * len(self.parked)
 
     async def finish(self) -> tuple[str, bytes | None]:
         """Run to the end and return state and payload."""
-        if self.run is None and self.parked is None and self.ending is None:
+        if self.run is None and not self.is_parked and self.ending is None:
             self.claim()
         while self.ending is None:
             self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 20)
+            await asyncio.wait_for(self._changed.wait(), 30)
         return self.ending
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -151,114 +242,166 @@ class MemoryHost:
             while not condition():
                 await asyncio.sleep(0)
 
-    # -- inside
+    # -- inside: claiming
 
-    def _has_come(self, record: Record) -> bool:
-        return self.wake_at.get(record.identity, 0.0) <= self.loop.time()
+    def _may_resume(self, cached: ActiveRun) -> bool:
+        return cached.epoch + 1 == self.epoch
 
-    def _stir(self) -> None:
-        if self.run is not None:
-            self.run.collect()
-        elif self.parked is not None:
-            self.claim()
+    def _claimed(self) -> ClaimedRun:
+        return ClaimedRun(
+            run_id=RUN_ID,
+            execution_id="test",
+            run_index=0,
+            workflow=self.workflow.name,
+            version=self.workflow.version,
+            queue="default",
+            tags={},
+            started_at=self._clock,
+            deadline=None,
+            epoch=self.epoch,
+            input=self.input,
+            records=tuple(replace(record) for record in self.records.values()),
+            attempts=tuple(self._attempts()),
+        )
+
+    def _attempts(self) -> Iterable[AttemptRecord]:
+        return (f for f in self.store.failures.values() if f.identity not in self.records)
 
     def _wake_if_due(self) -> None:
-        if self.parked is None or self.ending is not None:
+        """Claim a parked run that is due, now or then."""
+        if not self.is_parked or self.ending is not None:
             return
-        due = [
-            self.wake_at[r.identity]
-            for r in self.records.values()
-            if r.turn is None and r.identity in self.wake_at
-        ]
-        due += [
-            f.due_at
-            for f in self.failures.values()
-            if f.due_at is not None and f.identity not in self.records
-        ]
-        if any(r.turn is None and self._has_come(r) for r in self.records.values()):
-            self.claim()
+        now = self.loop.time()
+        due = [t for t in (self.store.next_due(now), self.store.next_attempt(now)) if t is not None]
+        if due and min(due) <= 0:
+            self._claim_soon()
         elif due:
-            when = min(due)
-            self.loop.call_at(when + 0.001, self._wake_if_due) if when > self.loop.time() else self.claim()
+            self.loop.call_later(min(due) + 0.0001, self._wake_if_due)
+
+    def _claim_soon(self) -> None:
+        self._later(self._claim_if_free)
+
+    def _claim_if_free(self) -> None:
+        if self.run is None and self.ending is None:
+            self.claim()
+
+    def _look_outside(self) -> None:
+        if self.run is not None:
+            self.run.collect()
+
+    def _stop(self) -> None:
+        if self._stopping is not None and self.run is not None:
+            self.run.stop(*self._stopping)
+
+    def _later(self, what: Callable[..., None], *args: Any) -> None:
+        pause = self.chaos.pause() if self.chaos else 0.0
+        if pause:
+            self.loop.call_later(pause, what, *args)
+        else:
+            self.loop.call_soon(what, *args)
+
+    # -- inside: flushes
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._flights < (self.chaos.flights if self.chaos else 1):
+            self._scheduled = True
+            self._later(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
-        batch, self._queue = self._queue, []
-        for item in batch:
-            if item.run is self.run:
-                self._do(item)
-                self.after_flush(item)
-        if self.run is not None:
-            self.run.advance()
+        self._scheduled = False
+        size = len(self._queue)
+        if self.chaos and size:
+            size = self.chaos.random.choice((size, self.chaos.random.randint(1, size)))
+        batch = [item for item in self._queue[:size] if not (self._locks and isinstance(item, LockedItem))]
+        if not batch:
+            return
+        self._queue = [item for item in self._queue if item not in batch]
+        self._locks += sum(isinstance(item, LockedItem) for item in batch)
+        self._flights += 1
+        self._later(self._answer, self._commit(batch))
+        if self._queue:
+            self._schedule()
 
-    def _do(self, item: Item) -> None:
+    def _commit(self, batch: list[Item]) -> list[tuple[Item, Answer]]:
+        answers, is_busy = [], False
+        for item in batch:
+            if item.run is not self.run:
+                answers.append((item, Answer("lost")))
+                continue
+            if isinstance(item, WaitItem | CancelItem | CollectItem):
+                item.turn = item.run.take_turn()
+            if isinstance(item, LockedItem) and self.chaos:
+                is_busy = is_busy or self.chaos.happens(self.chaos.busy)
+            if is_busy and isinstance(item, LockedItem):
+                answers.append((item, Answer("busy")))
+            else:
+                answers.append((item, self.store.commit(item, self.loop.time())))
+        return answers
+
+    def _answer(self, answers: list[tuple[Item, Answer]]) -> None:
+        self._flights -= 1
+        touched: dict[ActiveRun, None] = {}
+        busy = [item for item, answer in answers if answer.verdict == "busy"]
+        self._locks -= sum(isinstance(item, LockedItem) for item, _ in answers) - len(busy)
+        for item, answer in answers:
+            if item.run.gone is None:
+                touched[item.run] = None
+                self._enter(item, answer)
+                self.after_flush(item)
+        for run in touched:
+            if run.gone is None:
+                run.advance()
+        if busy:
+            self._later(self._retry, busy)
+        if self._queue:
+            self._schedule()
+
+    def _enter(self, item: Item, answer: Answer) -> None:
         run = item.run
-        if isinstance(item, WaitItem | CancelItem | CollectItem):
-            item.turn = run.take_turn()
+        if answer.verdict == "lost":
+            run.lost()
+            return
+        if answer.verdict == "busy":
+            if isinstance(item, WaitItem | CancelItem | CollectItem):
+                run.release_turn(item.turn)
+            return
         run.answered(item)
+        for record in answer.records:
+            run.enter(record)
+        self._tell(run, item, answer)
+        if self.chaos and self.run is run and self.chaos.happens(self.chaos.kills):
+            self._strike()
+
+    def _tell(self, run: ActiveRun, item: Item, answer: Answer) -> None:
         match item:
             case RecordItem():
-                assert item.identity not in self.records, f"{item.identity} recorded twice"
-                record = Record(
-                    item.identity,
-                    item.kind,
-                    item.outcome,
-                    item.turn,
-                    item.payload,
-                    item.args_hash,
-                    item.attempt,
-                )
-                self.records[item.identity] = record
-                if item.length is not None:
-                    self.wake_at[item.identity] = self.loop.time() + item.length
                 run.recorded(item)
             case AttemptItem():
-                known = self.failures.get(item.identity) or AttemptRecord(item.identity, 0, None, None)
-                if item.delay is not None:
-                    known = replace(known, failed=item.attempt, due_at=self.loop.time() + item.delay)
-                if item.deadline is not None:
-                    known = replace(known, deadline_at=self.loop.time() + item.deadline)
-                self.failures[item.identity] = known
                 run.attempts.attempt_recorded(item)
             case WaitItem():
-                self._register(item)
+                run.waits(item)
             case CancelItem():
-                self.waits.pop(item.identity, None)
-                self.records[item.identity] = Record(
-                    item.identity, item.kind, Outcome.CANCELLED, item.turn, None
-                )
                 run.cancelled(item)
             case CollectItem():
-                for record in list(self.records.values()):
-                    if record.turn is None and self._has_come(record):
-                        self.records[record.identity] = replace(record, turn=item.turn)
-                        run.enter(replace(record, turn=item.turn))
-                run.collected(None)
-            case ParkItem():
-                come = [self.records[i] for i in item.awaited if i in self.records]
-                if any(r.turn is not None or self._has_come(r) for r in come):
-                    run.unparked()
-                else:
-                    run.gone_as(Left.PARKED)
-            case ReleaseItem():
-                run.gone_as(Left.RELEASED)
-            case EndItem():
-                self.ending = (item.state, item.payload)
-                run.gone_as(Left.ENDED)
-            case BlockItem():
-                self.ending = ("blocked", item.payload)
-                run.gone_as(Left.BLOCKED)
+                run.collected(answer.seconds)
+            case _ if answer.verdict == "unparked":
+                run.unparked()
+            case _:
+                run.gone_as(LEAVES[answer.verdict])
 
-    def _register(self, item: WaitItem) -> None:
-        known = self.records.get(item.identity)
-        if known is None:
-            for index, (name, payload) in enumerate(self.mailbox):
-                if name == item.name:
-                    del self.mailbox[index]
-                    known = Record(item.identity, Kind.EVENT, Outcome.OK, item.turn, payload)
-                    self.records[item.identity] = known
-                    item.run.enter(replace(known))
-                    break
-            else:
-                self.waits[item.identity] = item.name
-        item.run.waits(item)
+    def _retry(self, busy: list[Item]) -> None:
+        self._locks -= len(busy)
+        self._queue = [item for item in busy if item.run.gone is None] + self._queue
+        self._schedule()
+
+    def _strike(self) -> None:
+        assert self.chaos is not None
+        if self.chaos.happens(self.chaos.zombies):
+            self.take_over()
+        else:
+            self.loop.call_soon(self._die)
+
+    def _die(self) -> None:
+        if self.run is not None:
+            self.kill()
+            self._claim_soon()

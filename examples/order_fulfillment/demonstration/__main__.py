@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -30,39 +31,37 @@ def main() -> int:
     except DemoFailed as error:
         print(f"\nThe demonstration failed: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # as in `make demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Interrupted as error:
         print("\nInterrupted: all processes are stopped, nothing is left behind.", file=sys.stderr)
         return 128 + error.signum
 
 
 def _run(here: Place, screen: Screen) -> int:
-    children = Children(clean_environment(here.database_url), here.logs)
+    children = Children(clean_environment(here.database_url, here.directory / "bytecode"), here.logs)
     try:
         verdict = judge(Story(here, children, screen).perform())
+        _conclude(verdict, screen)
     except (DemoFailed, ZartError) as error:
         _close(children)
         _show_logs(here.logs)
-        raise DemoFailed(f"{error}\nThe logs are in {here.logs}") from error
+        raise DemoFailed(f"{error}\nLogs and ledger are in {here.directory}") from error
     finally:
         _close(children)
-    return _conclude(verdict, screen)
+    return 0
 
 
-def _conclude(verdict: Verdict, screen: Screen) -> int:
+def _conclude(verdict: Verdict, screen: Screen) -> None:
     screen.write()
     for line in figures(verdict):
         screen.write(line)
     screen.write()
-    if not verdict.violations:
-        screen.write(
-            f"Every card was charged exactly once, although the worker that charged them was killed. "
-            f"({screen.elapsed:.0f} s)"
-        )
-        return 0
-    screen.write("This must never happen:")
-    for violation in verdict.violations:
-        screen.write(f"  - {violation}")
-    return 1
+    if verdict.violations:
+        raise DemoFailed("\n  - ".join(["this must never happen:", *verdict.violations]))
+    screen.write("Every card was charged exactly once, although the worker that charged them was killed.")
+    screen.write(f"That took {screen.elapsed:.0f} s. How it works: examples/order_fulfillment/README.md")
 
 
 def _show_logs(logs: Path) -> None:
@@ -72,17 +71,17 @@ def _show_logs(logs: Path) -> None:
 
 
 def _close(children: Children) -> None:
-    """End all processes, undisturbed by an impatient second Ctrl-C."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """End all processes, undisturbed by an impatient Ctrl-C."""
+    _be_deaf()
     children.close()
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Turn the signals that end a program into `Interrupted`."""
+    """Turn the first signal that ends a program into `Interrupted`; what follows is cleaning up, and goes on."""
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
+        _be_deaf()
         raise Interrupted(signum)
 
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
@@ -91,6 +90,12 @@ def _interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _be_deaf() -> None:
+    # Not SIG_IGN, which the processes started while cleaning up would inherit.
+    for number in _SIGNALS:
+        signal.signal(number, lambda _signum, _frame: None)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class Children:
                     stdout=out,
                     stderr=err,
                     cwd=ROOT,
-                    env=self._environment | environment,
+                    env={**self._environment, **environment},
                     start_new_session=True,
                 )
             except OSError as error:
@@ -118,14 +118,20 @@ class Children:
             return process
 
 
-def clean_environment(database_url: str) -> dict[str, str]:
-    """Return an environment in which Zart's own settings are the demonstration's, not the caller's."""
-    kept = {
+def clean_environment(database_url: str, bytecode: Path) -> dict[str, str]:
+    """Return an environment in which Zart's own settings are the demonstration's, not the caller's.
+
+    Where Python may not write bytecode beside the code, it goes to `bytecode`: without any, each of the many short
+    processes would compile all it imports.
+    """
+    environment = {
         name: value
         for name, value in os.environ.items()
         if name == "ZART_SCHEMA" or not name.startswith(("ZART_", "ORDER_"))
     }
-    return kept | {"ZART_DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    return environment | {"ZART_DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
 def ending(returncode: int) -> str:

@@ -66,7 +66,9 @@ def judge(evidence: Evidence) -> Verdict:
     charges = charges_by_order(evidence.ledger)
     paid = [order for order in evidence.orders if order.declined is None]
     declined = [order for order in evidence.orders if order.declined is not None]
-    late = [entry for entry in evidence.ledger[evidence.kill.calls :] if entry.order_id in evidence.kill.recorded]
+    late = [
+        entry for entry in evidence.ledger[evidence.kill.calls :] if entry.order_id in evidence.kill.recorded
+    ]
     return Verdict(
         paid=len(paid),
         charged_once=sum(len(charges[order.order_id]) == 1 for order in paid),
@@ -90,7 +92,9 @@ def charges_by_order(ledger: list[Entry]) -> Mapping[str, list[Entry]]:
 
 def refused_repeats(ledger: list[Entry]) -> list[Entry]:
     """Return the calls that asked again for a charge that had been made, and were refused by their key."""
-    return [entry for entry in ledger if entry.outcome is Outcome.REPEATED and entry.transaction_id is not None]
+    return [
+        entry for entry in ledger if entry.outcome is Outcome.REPEATED and entry.transaction_id is not None
+    ]
 
 
 def _violations(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from rich.console import Console
 
 from examples.order_fulfillment.demonstration.evidence import Verdict
 
@@ -44,8 +45,6 @@ class LiveScreen(Screen):
     """On a terminal: a spinner with a count, and a line that stays for everything that was done."""
 
     def __init__(self) -> None:
-        from rich.console import Console  # not needed without a terminal
-
         super().__init__()
         self._console = Console(highlight=False)
 
@@ -72,7 +71,7 @@ class LiveScreen(Screen):
 def choose_screen() -> Screen:
     """Return the screen for this terminal, or for none."""
     speaks_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    if sys.stdout.isatty() and speaks_unicode and importlib.util.find_spec("rich") is not None:
+    if sys.stdout.isatty() and speaks_unicode:
         return LiveScreen()
     return Screen()
 

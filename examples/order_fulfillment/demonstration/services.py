@@ -32,7 +32,16 @@ class Services:
         """Start the payment gateway; workers that start later know where it is."""
         port_file = self.place.directory / "gateway.port"
         command = [sys.executable, "-m", "examples.order_fulfillment.gateway"]
-        options = ("--ledger", self.place.ledger, "--cards", ORDERS, "--port-file", port_file, "--latency", _LATENCY)
+        options = (
+            "--ledger",
+            self.place.ledger,
+            "--cards",
+            ORDERS,
+            "--port-file",
+            port_file,
+            "--latency",
+            _LATENCY,
+        )
         gateway = self.children.start("gateway", [*command, *options])
         port = gateway.wait_for(lambda: _text_of(port_file), "its port")
         self._settings["ORDER_GATEWAY_URL"] = f"http://127.0.0.1:{port}"
@@ -43,14 +52,25 @@ class Services:
 
     def url_of(self, api: Child) -> str:
         """Return the URL of the API, once it is ready."""
-        url = api.wait_for(lambda: _SERVING.search(api.log.read_text(errors="replace")), "its address").group(1)
+        url = api.wait_for(lambda: _SERVING.search(api.log.read_text(errors="replace")), "its address").group(
+            1
+        )
         api.wait_for(lambda: is_ready(url), f"{url}/readyz")
         return url
 
     def start_worker(self, name: str, *, trap: str | None = None) -> Child:
         """Start a worker; with `trap` it kills itself there, by SIGKILL."""
         armed = {"ZART_TESTING": "1", "ZART_CRASH_AT": trap} if trap else {}
-        options = ("--lease", LEASE, "--drain-timeout", "3s", "--ready-file", self._ready_file(name), "-q", self.queue)
+        options = (
+            "--lease",
+            LEASE,
+            "--drain-timeout",
+            "3s",
+            "--ready-file",
+            self._ready_file(name),
+            "-q",
+            self.queue,
+        )
         return self.children.start(name, zart("worker", WORKFLOW_FILE, *options), **self._settings, **armed)
 
     def wait_for_worker(self, worker: Child) -> None:

@@ -57,7 +57,9 @@ class Shop:
         """Start orders with `zart runs start`, four at once."""
         _all_of(orders, self._start, done, at_once=_AT_ONCE)
 
-    def announce_shipments(self, tracking: dict[str, str], orders: list[Order], done: Callable[[], None]) -> None:
+    def announce_shipments(
+        self, tracking: dict[str, str], orders: list[Order], done: Callable[[], None]
+    ) -> None:
         """POST the event `shipment_ready` for each order."""
 
         def announce(order: Order) -> None:
@@ -72,7 +74,17 @@ class Shop:
 
     def _start(self, order: Order) -> None:
         data = json.dumps({"order_id": order.order_id, "amount": order.amount})
-        words = ("runs", "start", WORKFLOW, "-d", data, "--id", self.execution_id(order), "--queue", self.name)
+        words = (
+            "runs",
+            "start",
+            WORKFLOW,
+            "-d",
+            data,
+            "--id",
+            self.execution_id(order),
+            "--queue",
+            self.name,
+        )
         self.children.run(zart(*words))
 
     def _ending(self, order: Order) -> tuple[str, Ending]:
@@ -117,7 +129,9 @@ def _ask(request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         with error:
-            raise DemoFailed(f"{request.method} {request.full_url}: {error.code} {error.read().decode()}") from None
+            raise DemoFailed(
+                f"{request.method} {request.full_url}: {error.code} {error.read().decode()}"
+            ) from None
     except OSError as error:
         raise DemoFailed(f"{request.full_url}: {error}") from None
 

@@ -76,8 +76,10 @@ class Story:
         except subprocess.TimeoutExpired:
             raise DemoFailed(f"the worker still lives: it did not reach {self._waves.trap}") from None
         if returncode != -signal.SIGKILL:
-            raise DemoFailed(f"the worker was to be killed by signal 9, but it ended with {ending(returncode)}")
-        # The calls are counted before the records are read: none of those can be followed by an uncounted call.
+            raise DemoFailed(
+                f"the worker was to be killed by signal 9, but it ended with {ending(returncode)}"
+            )
+        # Counted first: whatever has a record was answered before the worker died, so its calls are among these.
         calls = self._ledger()
         kill = Kill(len(calls), recorded_payments(client, self._shop, [*self._waves.first, *orders]))
         self._tell(kill, calls)
@@ -91,7 +93,9 @@ class Story:
     def _ship(self) -> dict[str, str]:
         shipped = [order for order in self._orders if order.declined is None]
         tracking = {order.order_id: f"1Z{order.order_id}" for order in shipped}
-        with self._screen.act("shipments are announced (POST .../events/shipment_ready)", len(shipped)) as done:
+        with self._screen.act(
+            "shipments are announced (POST .../events/shipment_ready)", len(shipped)
+        ) as done:
             self._shop.announce_shipments(tracking, shipped, done)
         return tracking
 

@@ -29,23 +29,21 @@ class Connection:
     def __init__(self, client: Client | None, database_url: str | None) -> None:
         self._given, self._database_url = client, database_url
         self._own: Client | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Client] | None = None
 
     async def client(self) -> Client:
-        """Return the open client.
+        """Return the open client. Requests that come while it opens wait together, not one after the other.
 
         Raises:
             ConfigurationError: No database is named anywhere.
             StoreUnavailable: The database cannot be reached.
         """
-        if self._given is not None:
-            return self._given
-        async with self._opening:
-            if self._own is None:
-                client = Client(self._database_url)
-                await client.__aenter__()
-                self._own = client
-        return self._own
+        ready = self._given or self._own
+        if ready is not None:
+            return ready
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name="zart-api-open")
+        return await asyncio.shield(self._opening)
 
     async def warm(self) -> None:
         """Open the client if the database can be reached; if it cannot, the first request tries again.
@@ -75,7 +73,18 @@ class Connection:
 
     async def close(self) -> None:
         """Close the client, unless it was given."""
-        async with self._opening:
-            own, self._own = self._own, None
-            if own is not None:
-                await own.__aexit__(None, None, None)
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        own, self._own = self._own, None
+        if own is not None:
+            await own.close()
+
+    async def _open(self) -> Client:
+        try:
+            client = Client(self._database_url)
+            await client.open()
+            self._own = client
+            return client
+        finally:
+            self._opening = None

@@ -20,6 +20,9 @@ _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
+_PROBES: Final = ("/livez", "/readyz")
+"""Asked every few seconds by machines."""
+
 _log = logging.getLogger(__name__)
 _requests = logging.getLogger("zart_api.requests")
 
@@ -51,8 +54,9 @@ class Edge:
                 raise  # half of an answer is out: the server has to cut it off
             await _internal_error(Request(scope), correlation_id)(scope, receive, answer.send)
         finally:
-            took = (time.monotonic() - began) * 1000
-            _requests.info("%s %s %d %.1f ms", scope["method"], paths.instance(scope), answer.status, took)
+            took, path = (time.monotonic() - began) * 1000, paths.instance(scope)
+            level = logging.DEBUG if path.endswith(_PROBES) else logging.INFO
+            _requests.log(level, "%s %s %d %.1f ms", scope["method"], path, answer.status, took)
 
 
 class _Answer:

@@ -18,6 +18,7 @@ PORT: Final = 8080
 
 Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 
+_BACKLOG: Final = 2048
 _MAX_PORT: Final = 65_535
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOW_TO_CHOOSE: Final = "choose with --host and --port, or ZART_API_HOST and ZART_API_PORT"
@@ -62,7 +63,7 @@ def guarded(guard: Guard, found: list[Address], *, insecure: bool) -> Guard:
 
 @contextmanager
 def bound(found: list[Address]) -> Iterator[list[socket.socket]]:
-    """Bind sockets to the addresses, all with one port; accepting begins with the server.
+    """Listen at the addresses, all with one port; who connects before the server runs waits for it.
 
     Raises:
         ConfigurationError: An address is taken, or not allowed.
@@ -99,6 +100,7 @@ def _bind(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.sock
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
+        listener.listen(_BACKLOG)
         listener.setblocking(False)
     except OSError:
         listener.close()

@@ -49,8 +49,8 @@ def develop(modules: Sequence[str], *, host: str | None, port: int | None, reloa
         ImportFailed: A module does not import.
         ConfigurationError: The database or the address to listen at cannot be used.
     """
-    registry = _load(modules)
     watch = Watch(folders_of(modules, Path.cwd()), Path.cwd()) if reload else None
+    registry = _load(modules)
     database = DevDatabase()
     again = False
     try:
@@ -84,7 +84,7 @@ async def _serve(plan: Plan) -> bool:
                 config = WorkerConfig(drain_timeout=_DRAIN)
                 await stack.enter_async_context(Worker(client, plan.registry, config=config))
             _greet(plan, await stack.enter_async_context(_api(plan, client)))
-            following = asyncio.create_task(Follower(client).follow())
+            following = asyncio.create_task(Follower(client).follow(again=bool(os.environ.get(_RELOADED))))
             stack.callback(following.cancel)
             changed = await _stopped_or_changed(signals, plan.watch)
     return changed

@@ -30,27 +30,28 @@ class Follower:
         self._states: dict[str, RunState] = {}
         self._steps: dict[str, _Seen] = {}
 
-    async def follow(self) -> None:
-        """Tell of what happens from now on, until cancelled."""
+    async def follow(self, *, again: bool = False) -> None:
+        """Tell of what happens from now on, until cancelled. `again`: it was followed until a moment ago."""
         began = False
         while True:
             try:
-                await (self._look() if began else self._begin())
+                await (self._look() if began else self._begin(tell=not again))
                 began = True
             except ZartError as error:
                 _log.debug("cannot look: %s", error)
             await asyncio.sleep(_EVERY)
 
-    async def _begin(self) -> None:
-        """Take note of what there is already, without telling."""
+    async def _begin(self, *, tell: bool) -> None:
+        """Take note of what there is already; tell only how much."""
         for run in (await self._client.list_runs(limit=_NEWEST)).items:
             details = (
                 await self._client.handle(run.execution_id).describe() if not run.state.is_terminal else None
             )
             self._states[run.execution_id] = run.state
             self._steps[run.execution_id] = _seen(details.steps) if details else {}
-        if live := sum(not state.is_terminal for state in self._states.values()):
-            _log.info("%d runs from before go on", live)
+        live = sum(not state.is_terminal for state in self._states.values())
+        if live and tell:
+            _log.info("%d run%s from before go%s on", live, *(("", "es") if live == 1 else ("s", "")))
 
     async def _look(self) -> None:
         page = await self._client.list_runs(limit=_NEWEST)
@@ -67,7 +68,12 @@ class Follower:
             _log.info("started with %s", brief(details.input, 120), extra=about)
         known = self._steps.setdefault(name, {})
         for step in details.steps:
-            if known.get(_key(step)) != (step.state, len(step.attempts)):
+            state, failures = known.get(_key(step), ("", 0))
+            for attempt in [attempt for attempt in step.attempts if attempt.failure is not None][failures:]:
+                _log.warning(
+                    "%s failed, attempt %d: %s", step.name, attempt.number, attempt.failure, extra=about
+                )
+            if state != step.state:
                 _tell_step(step, about)
         known.update(_seen(details.steps))
         if details.state is not before:
@@ -83,10 +89,8 @@ def _tell_step(step: StepDetails, about: dict[str, Any]) -> None:
             _log.info("%s done%s%s", step.name, f" in {length}" if length else "", attempt, extra=about)
         case StepState.COMPLETED if step.kind == "event":
             _log.info("event %s came", step.name, extra=about)
-        case StepState.RETRYING:
-            _log.warning("%s failed, attempt %d: %s", step.name, step.attempt, step.failure, extra=about)
-        case StepState.FAILED | StepState.TIMED_OUT:
-            _log.error("%s failed: %s", step.name, step.failure, extra=about)
+        case StepState.TIMED_OUT:
+            _log.warning("%s timed out", step.name, extra=about)
 
 
 def _tell_state(details: ExecutionDetails, about: dict[str, Any]) -> None:
@@ -108,7 +112,9 @@ def _tell_state(details: ExecutionDetails, about: dict[str, Any]) -> None:
 
 
 def _seen(steps: Iterable[StepDetails]) -> _Seen:
-    return {_key(step): (step.state, len(step.attempts)) for step in steps}
+    return {
+        _key(step): (step.state, sum(tried.failure is not None for tried in step.attempts)) for step in steps
+    }
 
 
 def _key(step: StepDetails) -> str:

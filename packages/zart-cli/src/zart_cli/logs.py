@@ -47,8 +47,8 @@ def formatter(kind: LogFormat, *, colors: bool) -> logging.Formatter:
         _hide_passwords,
     ]
     if kind == "json":
+        shared.insert(0, structlog.stdlib.add_logger_name)  # it reads the record, which is removed below
         last: list[structlog.typing.Processor] = [
-            structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from rich.console import RenderableType
 from rich.text import Text
 
 from zart_cli import settings
@@ -72,9 +73,14 @@ def draw_table(items: Sequence[T], columns: Sequence[Column[T]], *, nothing: str
     if not items:
         say(nothing)
         return
+    draw(drawn(items, columns))
+
+
+def drawn(items: Sequence[T], columns: Sequence[Column[T]]) -> RenderableType:
+    """Return the table of `items`."""
     rows = [[column.cell(item) for column in columns] for item in items]
     kept = [n for n, column in enumerate(columns) if not column.optional or any(str(row[n]) for row in rows)]
-    draw(table([columns[n].title for n in kept], [[row[n] for n in kept] for row in rows]))
+    return table([columns[n].title for n in kept], [[row[n] for n in kept] for row in rows])
 
 
 def write(text: str) -> None:

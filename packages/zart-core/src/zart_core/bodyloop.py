@@ -104,7 +104,7 @@ class BodyLoop(LoopWithoutIO):
         """Whether the body is being ended by force, so that what its tasks raise is no news."""
         self._prune_at = 64
         self._pumping = False
-        self._generators: dict[int, Scope] = {}
+        self._generators: dict[int, Branch] = {}
 
     @property
     def is_quiescent(self) -> bool:
@@ -156,17 +156,18 @@ class BodyLoop(LoopWithoutIO):
         """Number the scope of the generator's end now: when the collector finds it is left to chance."""
         current = tasks.current_task(self)
         if current is not None:
-            self._generators[id(generator)] = self._scope_of(current).branch("aclose")
+            scope = self._scope_of(current).branch("aclose")
+            self._generators[id(generator)] = Branch(scope, self.branches[current].context)
 
     def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Close a generator that was not used up. Called by the collector: anywhere, on any thread."""
-        scope = self._generators.pop(id(generator), None) or Scope("~")
+        branch = self._generators.pop(id(generator), None)
+        if branch is None or self.is_unwinding or self.host.is_closed():
+            return
         if events._get_running_loop() is self:  # noqa: SLF001 - as above
-            self.start(generator.aclose(), scope, contextvars.copy_context())
-        elif not self.is_unwinding and not self.host.is_closed():
-            self.call_soon_threadsafe(
-                lambda: self.start(generator.aclose(), scope, contextvars.copy_context())
-            )
+            self.start(generator.aclose(), branch.scope, branch.context)
+        else:
+            self.call_soon_threadsafe(lambda: self.start(generator.aclose(), branch.scope, branch.context))
 
     def current_scope(self) -> Scope:
         """Return the scope of the task that runs now."""

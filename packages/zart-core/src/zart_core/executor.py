@@ -25,7 +25,7 @@ from zart_core.conclusion import (
     stopped,
 )
 from zart_core.control import LeaseLost, RunBlocked, Signal, Suspend
-from zart_core.current import ExecutionContext, body_var
+from zart_core.current import ExecutionContext, body_var, step_var
 from zart_core.definition import Step, Workflow, check_same_step
 from zart_core.delivery import TURN_BITS, Delivery, Waiting
 from zart_core.errors import CallNotAwaited, PayloadInvalid
@@ -174,6 +174,7 @@ class ActiveRun:
             return
         context = copy_context()
         context.run(body_var.set, self)
+        context.run(step_var.set, None)  # whoever claimed the run may have been woken by a step
         self._body = self.loop.start(
             self.workflow.fn(*self.workflow.leading, *args, **kwargs), Scope(), context
         )

@@ -67,7 +67,7 @@ def durable(
         ConfigurationError: The function is not async, or an option cannot be.
     """
 
-    def make(fn: Callable[..., Awaitable[Any]], named: str | None, frame: FrameType) -> Workflow[..., Any]:
+    def make(fn: Callable[..., Any], named: str | None, frame: FrameType) -> Workflow[..., Any]:
         return Workflow(
             fn,
             named,

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from psycopg import AsyncConnection
 
-from zart_core import ExecutionDetails, ExecutionNotFound
+from zart_core import ExecutionDetails, ExecutionNotFound, UsageError
 from zart_scheduler.callers import Callers
-from zart_scheduler.connections import Connections, Pool
+from zart_scheduler.connections import Connections, Pool, not_open
 from zart_scheduler.details import ExecutionRows, execution_details
 from zart_scheduler.results import ResultWaiter
 from zart_scheduler.store import reads
@@ -26,20 +26,27 @@ class Access:
     def __init__(self, database_url: str | None, pool: Pool | None) -> None:
         self.connections = Connections(database_url, pool)
         self.callers = Callers(self.connections)
-        self._waiter = ResultWaiter(self.connections)
+        self._waiter: ResultWaiter | None = None
         self._notifier: Notifier | None = None
 
     async def open(self) -> None:
         """Connect."""
+        if self._waiter is not None:
+            raise UsageError("the client is open already; two tasks may share it, and one of them opens it")
         await self.connections.open()
-        self._notifier = Notifier(self.connections.pool)
+        self._waiter, self._notifier = ResultWaiter(self.connections), Notifier(self.connections.pool)
 
     async def close(self) -> None:
-        """End all waits and close all connections."""
-        await self._waiter.close()
-        if self._notifier is not None:
-            await self._notifier.close()
-        await self.connections.close()
+        """End all waits and close all connections. May be opened again."""
+        waiter, notifier = self._waiter, self._notifier
+        self._waiter = self._notifier = None
+        try:
+            if waiter is not None:
+                await waiter.close()
+            if notifier is not None:
+                await notifier.close()
+        finally:
+            await self.connections.close()
 
     async def read(self, statement: Statement[T]) -> T:
         """Return what a query gives."""
@@ -59,6 +66,8 @@ class Access:
         if limit is not None and limit <= 0:
             endings = await self.read(reads.find_endings([execution_id]))
             return endings[0] if endings else None
+        if self._waiter is None:
+            raise not_open()
         try:
             async with asyncio.timeout(limit):
                 return await self._waiter.wait(execution_id)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from zart_core import ConfigurationError, StoreUnavailable, UsageError
 from zart_scheduler.database import conninfo, resolve_url, store_errors
@@ -18,8 +19,8 @@ Pool: TypeAlias = AsyncConnectionPool[Any]
 Work: TypeAlias = Callable[[AsyncConnection[Any]], Awaitable[T]]
 
 _MAX_SIZE = 10
-_PATIENCE = 10.0
-"""Seconds that a call waits for a connection of the pool."""
+_PATIENCE = 5.0
+"""Seconds that a call whose turn it is waits for a working connection."""
 
 _NOT_LIBPQ = frozenset({"autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory"})
 """What a pool's `kwargs` may hold beside libpq's own settings."""
@@ -30,8 +31,11 @@ class Connections:
 
     def __init__(self, database_url: str | None, pool: Pool | None) -> None:
         self._given = self._pool = pool
+        self._turns = asyncio.Semaphore(_MAX_SIZE)
         self.conninfo = (
-            _conninfo_of(pool) if pool and database_url is None else conninfo(resolve_url(database_url))
+            _conninfo_of(pool)
+            if pool is not None and database_url is None
+            else conninfo(resolve_url(database_url))
         )
 
     async def open(self) -> None:
@@ -41,6 +45,8 @@ class Connections:
             StoreUnavailable: The database cannot be reached; the text says why.
             ConfigurationError: The pool that was given is not open.
         """
+        # Calls queue up here, not in the pool: there they would time out although the database only is busy.
+        self._turns = asyncio.Semaphore(_MAX_SIZE if self._given is None else self._given.max_size)
         if self._given is not None:
             if self._given.closed:
                 raise ConfigurationError(
@@ -71,7 +77,7 @@ class Connections:
     def pool(self) -> Pool:
         """The open pool."""
         if self._pool is None:
-            raise UsageError("the client is not open: use it in `async with Client(...) as client:`")
+            raise not_open()
         return self._pool
 
     async def run(self, statement: Statement[T], *, repeatable: bool = True) -> T:
@@ -102,8 +108,8 @@ class Connections:
     async def _with_connection(self, work: Work[T], *, repeatable: bool) -> T:
         try:
             return await self._once(work)
-        except StoreUnavailable:
-            if not repeatable:
+        except StoreUnavailable as error:
+            if not repeatable or isinstance(error.__cause__, PoolTimeout):
                 raise
         with store_errors():
             await self.pool.check()  # others in the pool may have broken together with the one that was lost
@@ -111,9 +117,15 @@ class Connections:
 
     async def _once(self, work: Work[T]) -> T:
         pool = self.pool
-        with store_errors():
-            async with pool.connection() as connection:
-                return await work(connection)
+        async with self._turns:
+            with store_errors():
+                async with pool.connection() as connection:
+                    return await work(connection)
+
+
+def not_open() -> UsageError:
+    """Return the error of a client that is used before it was opened, or after it was closed."""
+    return UsageError("the client is not open: use it in `async with Client(...) as client:`")
 
 
 def _conninfo_of(pool: Pool) -> str:

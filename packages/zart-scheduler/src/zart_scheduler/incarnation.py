@@ -13,8 +13,8 @@ import random
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -24,9 +24,10 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from zart_core import Registry, WorkflowNotFound
+from zart_core import Registry
 from zart_core.spi import (
     ActiveRun,
+    ClaimedRun,
     DeadlinePassed,
     Item,
     Left,
@@ -36,10 +37,13 @@ from zart_core.spi import (
 from zart_scheduler import claim, sweeper
 from zart_scheduler.checkpoint import CONNECTION_LOST, RETRYABLE, CheckpointWriter, Fenced
 from zart_scheduler.config import WorkerConfig
-from zart_scheduler.lease import Lease
+from zart_scheduler.lease import Lease, notice_dead_peers
+from zart_scheduler.ownership import find_ghosts, find_strays, hand_back
 from zart_scheduler.store import tasks, workers
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.statement import run as execute
+from zart_scheduler.store.tasks import Claimed, Owned
+from zart_scheduler.threads import StepThreads
 from zart_scheduler.wake import DONE, READY, Notifier
 
 log = logging.getLogger("zart")
@@ -47,33 +51,43 @@ log = logging.getLogger("zart")
 JITTER = 0.2
 """A poll comes up to this part of its interval earlier or later."""
 
+MAX_DUE = 10_000
+"""Most timers of parked runs that are kept in memory; what is beyond them is found by polling."""
+
+UNWINDING = 2.0
+"""Seconds that cancelled steps get to end before their runs are handed back in spite of them."""
+
+AGAIN = 0.2
+"""Seconds before a question that a lost connection left unanswered is asked again."""
+
+FAILURES = (*CONNECTION_LOST, *RETRYABLE, TimeoutError)
+"""What is the database's or the network's fault: it is tried again (L6)."""
+
 
 class Incarnation:
     """Claims runs, keeps them going, and gives them back."""
 
     def __init__(
-        self,
-        conninfo: str,
-        pool: AsyncConnectionPool[AsyncConnection[Any]],
-        registry: Registry,
-        config: WorkerConfig,
+        self, conninfo: str, pool: AsyncConnectionPool[AsyncConnection[Any]], registry: Registry, config: WorkerConfig
     ) -> None:
         self.id = uuid4()
         self.loop = asyncio.get_running_loop()
-        self.threads = ThreadPoolExecutor(config.threads, thread_name_prefix="zart-step")
+        self.threads = StepThreads(config.threads)
         self.max_payload = config.max_payload_bytes
         self._conninfo, self._pool, self._registry, self._config = conninfo, pool, registry, config
         self._handlers = claim.handlers(registry)
         self._active: dict[str, ActiveRun] = {}
-        self._loading = 0
         self._parked: OrderedDict[str, ActiveRun] = OrderedDict()
+        self._claiming = False
         self._due: list[float] = []
         self._wake = asyncio.Event()
         self._more = False
         self._look_asked = False
-        self._draining = False
-        self._emptied = asyncio.Event()
-        self._lost: str | None = None
+        self._compare_at = 0.0
+        self._ghosts: dict[str, int] = {}
+        self._draining = self._hurried = False
+        self._changed = asyncio.Event()
+        self._lost: asyncio.Future[str] = self.loop.create_future()
         self._notifier = Notifier(pool)
         self._lease = Lease(conninfo, self.id, config.lease_seconds, self._lease_lost)
         self._looked = False
@@ -110,8 +124,7 @@ class Incarnation:
             self._notifier.notify(READY)
         if self._more:
             self._wake.set()
-        if not self._active:
-            self._emptied.set()
+        self._changed.set()
 
     def look(self) -> None:
         """Look soon whether a run is to be stopped, or something has come for it."""
@@ -119,15 +132,17 @@ class Incarnation:
         self._wake.set()
 
     async def now(self) -> datetime:
-        """Return the database's time."""
-        moment: datetime = await self._query(
-            Statement("SELECT clock_timestamp()", {}, lambda rows: rows[0][0])
-        )
-        return moment.astimezone(UTC)
+        """Return the database's time, however long it takes to reach it: a body must not see an outage (L6)."""
+        question = Statement("SELECT clock_timestamp()", {}, lambda rows: rows[0][0])
+        while True:
+            with suppress(*FAILURES):
+                moment: datetime = await self._query(question)
+                return moment.astimezone(UTC)
+            await asyncio.sleep(AGAIN)
 
     def random(self) -> float:
         """Return a number in [0, 1)."""
-        return random.random()
+        return random.random()  # noqa: S311 - jitter, no secret
 
     # -- life
 
@@ -145,34 +160,48 @@ class Incarnation:
             asyncio.create_task(self._poll(), name="zart-poll"),
             asyncio.create_task(self._sweep(), name="zart-sweep"),
             asyncio.create_task(self._drained(), name="zart-drain"),
+            asyncio.create_task(self._lease_over(), name="zart-lease-over"),
         ]
         try:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for job in done:
                 job.result()
         finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
-            await self._close()
+            await self._close(jobs)
 
-    async def _close(self) -> None:
-        self._lease.stop()
+    async def _close(self, jobs: Sequence[asyncio.Task[None]]) -> None:
+        """Stop everything: the bodies first and at once, since a job may wait for a server that does not answer (L4)."""
         self._writer.drop_all()
         for run in [*self._active.values(), *self._parked.values()]:
             run.lost()
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        await asyncio.to_thread(self._lease.stop)
         if self._lease.is_valid:
             try:
                 await self._query(workers.retire(self.id))
             except psycopg.Error as error:
                 log.debug("the worker row stays until its lease is over: %s", error)
         await self._notifier.close()
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.threads.shutdown(cancel_futures=True)
 
     def wake(self) -> None:
         """Look for work now: somebody has hinted that there is some."""
         self._more = self._look_asked = True
         self._wake.set()
+
+    async def _lease_over(self) -> None:
+        """Raise as soon as the lease is lost, or may be: its own thread may hang on a connection."""
+        while (left := self._lease.seconds_left) > 0:
+            await asyncio.wait([self._lost], timeout=left)
+        raise Fenced(self._lost.result() if self._lost.done() else "it was not renewed in time")
+
+    def _lease_lost(self, reason: str) -> None:
+        """Called by the lease's thread."""
+        self.loop.call_soon_threadsafe(lambda: self._lost.done() or self._lost.set_result(reason))
+
+    # -- stopping
 
     def drain(self) -> None:
         """Claim nothing more; finish the steps that run, and hand everything back."""
@@ -181,43 +210,38 @@ class Incarnation:
             for run in list(self._active.values()):
                 run.drain()
             self._wake.set()
-            self._emptied.set()
+            self._changed.set()
+
+    def hurry(self) -> None:
+        """Drain, and give running steps no more time."""
+        self._hurried = True
+        self._changed.set()
+        self.drain()
 
     async def _drained(self) -> None:
-        while not self._draining:
-            await self._emptied.wait()
-            self._emptied.clear()
-        try:
-            async with asyncio.timeout(self._config.drain_seconds):
-                await self._until_empty()
-        except TimeoutError:
-            log.warning(
-                "%d runs had steps running after the drain timeout; they are handed back", len(self._active)
-            )
-            for run in list(self._active.values()):
-                run.abort_steps()
-            try:
-                async with asyncio.timeout(self._config.lease_seconds):
-                    await self._until_empty()
-            except TimeoutError:
-                log.warning(
-                    "%d runs could not be handed back; another worker takes them over", len(self._active)
-                )
+        await self._until(lambda: self._draining)
+        if await self._until(lambda: self._is_empty or self._hurried, self._config.drain_seconds) and self._is_empty:
+            return
+        log.warning("%d runs still have steps running; they are cancelled and handed back", len(self._active))
+        for run in list(self._active.values()):
+            run.abort_steps()
+        if not await self._until(lambda: self._is_empty, UNWINDING):
+            await self._hand_back([Owned(UUID(run.id), run.epoch) for run in self._active.values()])
 
-    async def _until_empty(self) -> None:
-        while self._active or self._loading:
-            self._emptied.clear()
-            await self._emptied.wait()
+    @property
+    def _is_empty(self) -> bool:
+        return not self._active and not self._claiming
 
-    def _lease_lost(self, reason: str) -> None:
-        """Called by the lease's thread."""
-        self.loop.call_soon_threadsafe(self._lose, reason)
+    async def _until(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Wait until `condition` holds, at most `seconds`; return whether it does."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        return condition()
 
-    def _lose(self, reason: str) -> None:
-        self._lost = reason
-        self._wake.set()
-
-    # -- claiming
+    # -- looking for work
 
     async def _poll(self) -> None:
         while True:
@@ -229,14 +253,10 @@ class Incarnation:
             except TimeoutError:
                 due = True
             self._wake.clear()
-            if self._lost is not None:
-                raise Fenced(self._lost)
             try:
                 await self._look_for_work(due=due)
-            except (*CONNECTION_LOST, *RETRYABLE, TimeoutError) as error:
-                log.warning(
-                    "looking for work failed and is tried again: %s", str(error).strip().partition("\n")[0]
-                )
+            except FAILURES as error:
+                log.warning("looking for work failed and is tried again: %s", str(error).strip().partition("\n")[0])
             if not self._looked:
                 self._looked = True
                 self.on_ready()
@@ -244,15 +264,17 @@ class Incarnation:
     def _until_next_poll(self) -> float:
         if not self._looked:
             return 0
-        interval = self._config.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER)
+        interval = self._config.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - as above
         if self._due:
             interval = min(interval, self._due[0] - self.loop.time())
         return max(interval, 0)
 
     async def _look_for_work(self, *, due: bool) -> None:
-        now = self.loop.time()
-        while self._due and self._due[0] <= now:
+        while self._due and self._due[0] <= self.loop.time():
             heapq.heappop(self._due)
+            due = True
+        if self._compare_at <= self.loop.time():
+            await self._compare()
         if due:
             async with self._pool.connection() as connection:
                 await sweeper.fire_due(connection)
@@ -274,79 +296,115 @@ class Incarnation:
             elif found.news:
                 run.collect()
 
+    async def _compare(self) -> None:
+        """Hand back what the database says is this worker's and memory does not know; drop the opposite.
+
+        A ghost must be one twice: a run that is just leaving looks like one.
+        """
+        known = {run.id: run.epoch for run in self._active.values()}
+        owned = await self._query(tasks.list_owned(self.id))
+        if strays := find_strays(owned, known):
+            log.warning("%d runs were claimed but never begun, as an answer was lost; they are handed back", len(strays))
+            await self._hand_back(strays)
+        before, self._ghosts = self._ghosts, find_ghosts(owned, known)
+        for run_id in self._ghosts.items() & before.items():
+            run = self._active.get(run_id[0])
+            if run is not None and run.epoch == run_id[1]:
+                log.warning("%r is not this worker's any more and is dropped", run)
+                run.lost()
+        self._compare_at = self.loop.time() + self._config.lease_seconds
+
+    async def _hand_back(self, owned: Sequence[Owned]) -> None:
+        if not await self._writer.between_flushes(lambda connection: hand_back(connection, self.id, owned)):
+            raise Fenced("another worker has taken its runs over")
+        self._notifier.notify(READY)
+        self.wake()
+
+    # -- claiming
+
     async def _claim(self) -> None:
         """Claim while there are free slots and more to claim."""
         self._more = True
         while self._more and not self._draining and self._lease.renewed:
-            free = self._config.concurrency - len(self._active) - self._loading
+            free = self._config.concurrency - len(self._active)
             if free <= 0:
                 return
-            reach("before-claim")
-            statement = tasks.claim(
-                self.id, uuid4(), queues=self._config.queues, handlers=self._handlers, limit=free
-            )
-            claimed = await self._writer.between_flushes(statement)
-            if claimed is None:
-                raise Fenced("another worker has taken its runs over")
-            self._more = len(claimed) == free
-            if claimed:
-                reach("after-claim")
-                await self._take(claimed)
+            self._claiming = True
+            self._more = False  # a hint that comes from here on asks for one more claim
+            try:
+                if await self._claim_up_to(free) == free:
+                    self._more = True
+            except FAILURES:
+                self._more, self._compare_at = True, 0.0  # what was claimed may be lost on the way
+                raise
+            finally:
+                self._claiming = False
+                self._changed.set()
 
-    async def _take(self, claimed: list[tasks.Claimed]) -> None:
-        self._loading += len(claimed)
+    async def _claim_up_to(self, limit: int) -> int:
+        reach("before-claim")
+        statement = tasks.claim(
+            self.id, uuid4(), queues=self._config.queues, handlers=self._handlers, limit=limit
+        )
+        claimed = await self._writer.between_flushes(lambda connection: execute(connection, statement))
+        if claimed is None:
+            raise Fenced("another worker has taken its runs over")
+        if claimed:
+            reach("after-claim")
+            await self._take(claimed)
+        return len(claimed)
+
+    async def _take(self, claimed: list[Claimed]) -> None:
+        """Begin or resume what was claimed. A cached body leaves the cache now, lest it is evicted while this reads."""
+        cached = {run.id: run for task in claimed if (run := self._uncache(task)) is not None}
         try:
-            cached = {
-                str(task.run_id): task.epoch
-                for task in claimed
-                if (run := self._parked.get(str(task.run_id))) is not None and run.epoch + 1 == task.epoch
-            }
             async with self._pool.connection() as connection:
-                loaded = await claim.load(connection, claimed, cached, self.loop.time())
+                loaded = await claim.load(connection, claimed, cached.keys(), self.loop.time())
+            if self._draining:
+                await self._hand_back([Owned(task.run_id, task.epoch) for task in claimed])
+                return
+            for found in loaded.values():
+                self._go_on(found, cached.pop(found.run_id, None))
         finally:
-            self._loading -= len(claimed)
-            self._emptied.set()
-        for run_id, found in loaded.items():
-            parked = self._parked.pop(run_id, None)
-            if parked is not None and run_id in cached:
-                self._active[run_id] = parked
-                parked.resume(found.epoch, found.records)
-                continue
-            if parked is not None:
-                parked.evict()
-            self._begin(found)
+            for run in cached.values():
+                run.evict()
 
-    def _begin(self, found: Any) -> None:
-        try:
-            workflow = self._registry.get(found.workflow, found.version)
-        except WorkflowNotFound:
-            log.exception("run %s was claimed for a workflow that is not registered here", found.run_id)
-            return
-        run = ActiveRun(found, workflow, self)
+    def _uncache(self, task: Claimed) -> ActiveRun | None:
+        """Take the claimed run's body out of the cache, if it may go on: nobody has owned the run since it parked."""
+        run = self._parked.pop(str(task.run_id), None)
+        if run is not None and run.epoch + 1 != task.epoch:
+            run.evict()
+            return None
+        return run
+
+    def _go_on(self, found: ClaimedRun, cached: ActiveRun | None) -> None:
+        run = cached or ActiveRun(found, self._registry.get(found.workflow, found.version), self)
         self._active[run.id] = run
-        run.begin()
-        if self._draining:
-            run.drain()
+        try:
+            if cached is not None:
+                cached.resume(found.epoch, found.records)
+            else:
+                run.begin()
+        except Exception:
+            self._writer.give_up(run)
 
     def _expect(self, seconds: float) -> None:
         """A run of this worker is due in `seconds`: look then, and not only at the next poll."""
-        heapq.heappush(self._due, self.loop.time() + max(seconds, 0) + 0.001)
-        self._wake_at_due()
-
-    def _wake_at_due(self) -> None:
-        if self._due[0] - self.loop.time() < self._config.poll_seconds:
-            self._wake.set()
+        if len(self._due) < MAX_DUE:
+            heapq.heappush(self._due, self.loop.time() + max(seconds, 0) + 0.001)
+            if self._due[0] - self.loop.time() < self._config.poll_seconds:
+                self._wake.set()
 
     # -- sweeping, hints, connections
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._config.poll_seconds * random.uniform(0.5, 1.5))
+            await asyncio.sleep(self._config.poll_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - spreads workers
             try:
                 async with self._pool.connection() as connection:
                     if await sweeper.sweep(connection, self._config.lease_seconds):
                         self.wake()
-            except (*CONNECTION_LOST, *RETRYABLE, TimeoutError) as error:
+            except FAILURES as error:
                 log.debug("a sweep failed: %s", error)
 
     async def _register(self) -> None:
@@ -370,5 +428,9 @@ class Incarnation:
 
     async def _connect(self) -> AsyncConnection[Any]:
         return await AsyncConnection.connect(
-            self._conninfo, autocommit=True, prepare_threshold=None, application_name="zart-writer"
+            self._conninfo,
+            autocommit=True,
+            prepare_threshold=None,
+            application_name="zart-writer",
+            **notice_dead_peers(self._config.lease_seconds),
         )

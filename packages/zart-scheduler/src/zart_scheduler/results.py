@@ -62,7 +62,6 @@ class ResultWaiter:
         self._hinted = False
         self._failing_since: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._closed = False
 
     async def wait(self, execution_id: str) -> Ending:
         """Return how the execution's current run ended, when it has. May be cancelled at any time.
@@ -70,8 +69,6 @@ class ResultWaiter:
         Raises:
             StoreUnavailable: The database was out of reach for 30 seconds.
         """
-        if self._closed:
-            raise UsageError("the client is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Ending] = loop.create_future()
         watch = self._watches.setdefault(execution_id, _Watch(loop.time()))
@@ -88,7 +85,6 @@ class ResultWaiter:
 
     async def close(self) -> None:
         """End all waits."""
-        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -8,6 +8,10 @@ FROM zart_claim_v1(%(worker)s, %(claim)s, %(queues)b::text[], %(workflows)b::tex
 -- The worker's active runs that want attention. No locks.
 SELECT run_id, epoch, cancel, cancel_reason, overdue, news FROM zart_look_v1(%(worker)s);
 
+-- name: list_owned :many
+-- All runs that a worker owns, to be compared with what it has in memory. No locks. Index: zart_tasks_owned.
+SELECT run_id, epoch FROM zart_tasks WHERE worker_id = %(worker)s AND state = 'a';
+
 -- name: fire_due :one
 -- Waiting tasks whose time has come become ready. Locks: those rows, SKIP LOCKED.
 SELECT zart_fire_due_v1(%(limit)s);

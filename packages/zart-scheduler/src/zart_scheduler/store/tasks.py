@@ -12,6 +12,7 @@ from zart_scheduler.store.statement import Row, Statement
 _SQL = queries("tasks")
 _CLAIM = _SQL["claim_tasks"]
 _LOOK = _SQL["look_at_active"]
+_LIST_OWNED = _SQL["list_owned"]
 _FIRE_DUE = _SQL["fire_due"]
 _REQUEUE_DEAD = _SQL["requeue_dead"]
 _END_OVERDUE = _SQL["end_overdue"]
@@ -49,6 +50,13 @@ class Look(NamedTuple):
     news: bool
 
 
+class Owned(NamedTuple):
+    """A run whose task is active for the worker, by the epoch of its claim."""
+
+    run_id: UUID
+    epoch: int
+
+
 def claim(
     worker_id: UUID, claim_id: UUID, *, queues: Sequence[str], handlers: Sequence[Handler], limit: int
 ) -> Statement[list[Claimed] | None]:
@@ -69,6 +77,11 @@ def claim(
 def look(worker_id: UUID) -> Statement[list[Look]]:
     """Return the worker's active runs that want attention; one unlocked query for all of them."""
     return Statement(_LOOK, {"worker": worker_id}, lambda rows: [Look._make(row) for row in rows])
+
+
+def list_owned(worker_id: UUID) -> Statement[list[Owned]]:
+    """Return all runs that the worker owns, whether it knows of them or not."""
+    return Statement(_LIST_OWNED, {"worker": worker_id}, lambda rows: [Owned._make(row) for row in rows])
 
 
 def fire_due(limit: int) -> Statement[int]:

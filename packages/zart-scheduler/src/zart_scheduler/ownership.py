@@ -1,0 +1,40 @@
+"""What a worker owns, by the database and by its memory; the two may differ, and the difference must not last.
+
+*Strays* are owned but not known: their claim was committed and its answer, or what it read next, was lost. No other
+worker takes them, since this one lives, so it hands them back.
+*Ghosts* are known but not owned: ended by a sweeper because they did not obey, or taken away by a person. Their next
+write would be refused, but a step that never returns makes none, so they are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from pydantic_core import to_json
+
+from zart_scheduler.store import steps
+from zart_scheduler.store.statement import run
+from zart_scheduler.store.tasks import Owned
+
+
+def find_strays(owned: Iterable[Owned], known: Mapping[str, int]) -> list[Owned]:
+    """Return what is owned and not among the `known` runs; these are as of before `owned` was asked for."""
+    return [task for task in owned if known.get(str(task.run_id)) != task.epoch]
+
+
+def find_ghosts(owned: Iterable[Owned], known: Mapping[str, int]) -> dict[str, int]:
+    """Return those of the `known` runs that are not owned. One that is just leaving may be among them."""
+    epochs = {str(task.run_id): task.epoch for task in owned}
+    return {run_id: epoch for run_id, epoch in known.items() if epochs.get(run_id) != epoch}
+
+
+async def hand_back(connection: AsyncConnection[object], worker_id: UUID, tasks: Iterable[Owned]) -> bool:
+    """Make runs ready that are not in memory; return False if the worker is fenced off.
+
+    One whose row somebody holds stays, and is a stray until the next time.
+    """
+    releases = [{"t": str(task.run_id), "e": task.epoch} for task in tasks]
+    rows = await run(connection, steps.flush(worker_id, None, to_json({"releases": releases})))
+    return rows[0].verdict != "fenced"

@@ -1,0 +1,194 @@
+"""What the database would hold of one run, and what it would make of each write. No clock, no loop, no chance.
+
+It keeps to the order of the run as the schema does: what comes from outside has no turn until the owner gives one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from zart_core.items import (
+    AttemptItem,
+    BlockItem,
+    CancelItem,
+    CollectItem,
+    EndItem,
+    Item,
+    ParkItem,
+    RecordItem,
+    WaitItem,
+)
+from zart_core.journal import UNSET, AttemptRecord, Kind, Outcome, Record
+
+
+@dataclass
+class Wait:
+    """An open wait of the run."""
+
+    name: str
+    deadline: float | None
+
+
+@dataclass
+class Mail:
+    """An event; `number` is its place in the mailbox."""
+
+    number: int
+    name: str
+    payload: bytes
+
+
+@dataclass
+class Answer:
+    """What a write came to. `records` are outcomes that the owner learns of by it."""
+
+    verdict: str = "ok"
+    records: list[Record] = field(default_factory=list)
+    seconds: float | None = None
+
+
+@dataclass
+class MemoryStore:
+    """The rows of one run."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    wake_at: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, AttemptRecord] = field(default_factory=dict)
+    waits: dict[str, Wait] = field(default_factory=dict)
+    mailbox: list[Mail] = field(default_factory=list)
+    consumed: dict[str, Mail] = field(default_factory=dict)
+    sent: int = 0
+    epoch: int = 0
+    ending: tuple[str, bytes | None] | None = None
+
+    def copy(self) -> MemoryStore:
+        """Return an independent copy, as a crash at this moment would leave it."""
+        return replace(
+            self,
+            records={identity: replace(record) for identity, record in self.records.items()},
+            wake_at=dict(self.wake_at),
+            failures=dict(self.failures),
+            waits=dict(self.waits),
+            mailbox=list(self.mailbox),
+            consumed=dict(self.consumed),
+        )
+
+    def claim(self, turn_bits: int, now: float) -> list[Record]:
+        """Take the run: raise its epoch and return what has come meanwhile, with its turn."""
+        self.epoch += 1
+        return self._give_turns(self.epoch << turn_bits, now)
+
+    def send(self, name: str, payload: bytes, now: float) -> None:
+        """Accept an event; it meets the oldest open wait of its name, or goes to the mailbox."""
+        self.sent += 1
+        self._offer(Mail(self.sent, name, payload), now)
+
+    def next_due(self, now: float) -> float | None:
+        """Return the seconds until something comes by itself."""
+        times = [self.wake_at[i] for i, r in self.records.items() if r.turn is None and i in self.wake_at]
+        times += [wait.deadline for wait in self.waits.values() if wait.deadline is not None]
+        times += [now for i, r in self.records.items() if r.turn is None and i not in self.wake_at]
+        return max(min(times) - now, 0.0) if times else None
+
+    def next_attempt(self, now: float) -> float | None:
+        """Return the seconds until a step is to be tried again, or has timed out."""
+        open_ = [f for i, f in self.failures.items() if i not in self.records]
+        times = [t for f in open_ for t in (f.due_at, f.deadline_at) if t is not None]
+        return max(min(times) - now, 0.0) if times else None
+
+    def commit(self, item: Item, now: float) -> Answer:
+        """Do one write."""
+        match item:
+            case RecordItem():
+                return self._record(item, now)
+            case AttemptItem():
+                return self._attempt(item, now)
+            case WaitItem():
+                return self._wait(item, now)
+            case CancelItem():
+                return self._cancel(item, now)
+            case CollectItem():
+                return Answer(records=self._give_turns(item.turn, now), seconds=self.next_due(now))
+            case ParkItem():
+                come = [self.records[i] for i in item.awaited if i in self.records]
+                stays = any(r.turn is not None or self._has_come(r, now) for r in come)
+                return Answer("unparked" if stays else "parked")
+            case EndItem():
+                self.ending = (item.state, item.payload)
+                return Answer("ended")
+            case BlockItem():
+                self.ending = ("blocked", item.payload)
+                return Answer("blocked")
+        return Answer("released")
+
+    def _has_come(self, record: Record, now: float) -> bool:
+        return self.wake_at.get(record.identity, now) <= now
+
+    def _give_turns(self, turn: int, now: float) -> list[Record]:
+        for identity, wait in list(self.waits.items()):
+            if wait.deadline is not None and wait.deadline <= now:
+                del self.waits[identity]
+                self.records[identity] = Record(identity, Kind.EVENT, Outcome.TIMEOUT, None, None)
+        come = [
+            replace(r, turn=turn)
+            for r in self.records.values()
+            if r.turn is None and self._has_come(r, now)
+        ]
+        self.records.update({record.identity: record for record in come})
+        return [replace(record) for record in come]
+
+    def _record(self, item: RecordItem, now: float) -> Answer:
+        assert item.identity not in self.records, f"{item.identity} is recorded twice"
+        self.records[item.identity] = replace(item.to_record(), value=UNSET)
+        if item.length is not None:
+            self.wake_at[item.identity] = now + item.length
+        elif item.until is not None:
+            self.wake_at[item.identity] = now
+        return Answer()
+
+    def _attempt(self, item: AttemptItem, now: float) -> Answer:
+        known = self.failures.get(item.identity) or AttemptRecord(item.identity, 0, None, None)
+        if item.delay is not None:
+            known = replace(known, failed=item.attempt, due_at=now + item.delay)
+        if item.deadline is not None:
+            known = replace(known, deadline_at=now + item.deadline)
+        self.failures[item.identity] = known
+        return Answer()
+
+    def _wait(self, item: WaitItem, now: float) -> Answer:
+        known = self.records.get(item.identity)
+        if known is not None:
+            return Answer(records=[replace(known)] if known.turn is not None else [])
+        if item.identity in self.waits:
+            return Answer()
+        for mail in self.mailbox:
+            if mail.name == item.name:
+                self.mailbox.remove(mail)
+                met = self._consume(item.identity, mail, item.turn)
+                return Answer(records=[replace(met)])
+        self.waits[item.identity] = Wait(item.name, None if item.timeout is None else now + item.timeout)
+        return Answer()
+
+    def _cancel(self, item: CancelItem, now: float) -> Answer:
+        self.waits.pop(item.identity, None)
+        known = self.records.get(item.identity)
+        turn = known.turn if known is not None and known.turn is not None else item.turn
+        self.records[item.identity] = Record(item.identity, item.kind, Outcome.CANCELLED, turn, None)
+        freed = self.consumed.pop(item.identity, None)
+        if freed is not None:
+            self._offer(freed, now)
+        return Answer()
+
+    def _offer(self, mail: Mail, now: float) -> None:
+        for identity, wait in self.waits.items():
+            if wait.name == mail.name and (wait.deadline is None or wait.deadline > now):
+                del self.waits[identity]
+                self._consume(identity, mail, None)
+                return
+        self.mailbox.append(mail)
+        self.mailbox.sort(key=lambda m: m.number)
+
+    def _consume(self, identity: str, mail: Mail, turn: int | None) -> Record:
+        record = Record(identity, Kind.EVENT, Outcome.OK, turn, mail.payload)
+        self.records[identity], self.consumed[identity] = record, mail
+        return record
