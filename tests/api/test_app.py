@@ -74,10 +74,15 @@ async def test_what_is_not_there_and_what_is_not_taken_are_problems(http: httpx2
         "/livez/",
     ):
         problem(await http.get(path), 404, "ZART-H404")
-    for method, path in (("DELETE", "/v1/executions"), ("PUT", "/v1/executions/e"), ("POST", "/livez")):
+    for method, path, allowed in (
+        ("DELETE", "/v1/executions", "GET, POST, HEAD"),
+        ("PUT", "/v1/executions/a%2Fb", "GET, HEAD"),
+        ("GET", "/v1/executions/e/events/n", "POST"),
+        ("OPTIONS", "/livez", "GET, HEAD"),
+    ):
         answer = await http.request(method, path)
         problem(answer, 405, "ZART-H405")
-        assert answer.headers["allow"]
+        assert answer.headers["allow"] == allowed
 
 
 async def test_a_fault_of_the_server_shows_a_correlation_id_and_no_more(

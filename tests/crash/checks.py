@@ -9,13 +9,16 @@ from typing import Any
 
 from tests.support import workflows
 from tests.support.cluster import LEASE, Cluster
+
 from zart_scheduler import Client, Handle, Worker, WorkerConfig
 
 TAKEOVER = LEASE + 5
 """Seconds from a death within which another worker must have taken over; these runs are over then, too."""
 
 
-async def survive(cluster: Cluster, client: Client, handle: Handle[Any], *, crash_at: str, event: Any = None) -> Any:
+async def survive(
+    cluster: Cluster, client: Client, handle: Handle[Any], *, crash_at: str, event: Any = None
+) -> Any:
     """Have a worker die at a crash point and another one finish; return the result.
 
     `event` is sent before the worker starts if it has to get beyond the wait to die, else after its death.

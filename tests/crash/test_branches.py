@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.crash.checks import assert_effects, assert_nothing_is_left, survive
+from tests.crash.checks import assert_nothing_is_left, survive
 from tests.support import workflows
 from tests.support.cluster import Cluster
+
 from zart_scheduler import Client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

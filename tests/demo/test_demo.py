@@ -53,11 +53,11 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
 def _assert_charged_once(process: subprocess.Popen[str]) -> None:
     out, err = _end(process)
     assert process.returncode == 0, out + err
-    assert re.search(r"^ +20 of 20  paid orders charged exactly once$", out, re.MULTILINE), out
+    assert re.search(r"^ +18 of 18  paid orders charged exactly once$", out, re.MULTILINE), out
     assert re.search(r"^ +0  charges to the 4 declined cards$", out, re.MULTILINE), out
-    recorded = re.search(r"^ +0  calls for the (\d+) payments that were recorded", out, re.MULTILINE)
+    recorded = re.search(r"^ +0  calls for the (\d+) payments recorded before the kill$", out, re.MULTILINE)
     assert recorded, out
-    assert int(recorded[1]) >= 12
+    assert int(recorded[1]) >= 11
     assert re.search(r"^ +[1-9]\d*  repeated calls, refused by their idempotency key$", out, re.MULTILINE), (
         out
     )
@@ -78,7 +78,11 @@ def test_every_card_is_charged_once_although_the_worker_is_killed(me: Somebody) 
 def test_it_runs_for_a_plain_user_without_a_home_and_without_postgresql(plain_user: Somebody) -> None:
     copy = copy_of_checkout(plain_user)
     path = path_without_postgresql(plain_user)
-    _assert_charged_once(plain_user.start(("make", "demo"), {"PATH": path, "HOME": ""}, cwd=copy))
+    _assert_charged_once(
+        plain_user.start(
+            ("make", "demo"), {"PATH": path, "HOME": "", "PYTHONDONTWRITEBYTECODE": "1"}, cwd=copy
+        )
+    )
     _assert_nothing_is_left(plain_user)
 
 

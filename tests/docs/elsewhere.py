@@ -17,4 +17,8 @@ make setup
     """\
 pip install zart-core zart-decorators zart-api "zart-scheduler[embedded]"
 """: "Downloads: tests/packaging/test_wheels.py installs what is built.",
+    """\
+cp .env.example .env    # and fill in a password and a key
+docker compose up --build --wait
+""": "Needs a container runtime: tests/packaging/test_compose.py checks the file and what it needs to be filled in.",
 }

@@ -80,7 +80,8 @@ def main() -> None:
             zart_cli.app.main()
         case "pytest":
             sys.path.insert(0, job.directory)
-            sys.exit(pytest.main(job.args))
+            # It would rather have imported its plugins itself.
+            sys.exit(pytest.main(["-W", "ignore::pytest.PytestAssertRewriteWarning", *job.args]))
         case _:
             sys.argv = job.args
             sys.path[0] = str(Path(job.args[0]).resolve().parent)

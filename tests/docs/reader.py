@@ -25,8 +25,8 @@ from tests.docs.markdown import Block
 PATIENCE = 60.0
 KILLED = 128 + signal.SIGKILL
 
-_SERVING = re.compile(r"^zart (?P<command>dev|worker|api)\b(?!.*(--help|&$))")
-_READY = {"dev": "Zart is ready", "worker": " ready for ", "api": " serving on "}
+_SERVING = re.compile(r"^(\w+=(\S+|\"[^\"]*\") )*zart (?P<command>dev|worker|api)\b(?!.*--help)")
+_READY = {"dev": "Zart is ready", "worker": "ready for ", "api": "serving on "}
 _ADDRESS = re.compile(r"(?:serving on|API +)\s*http://(?P<host>127\.0\.0\.1:\d+)")
 _FILE = re.compile(r"# (?P<name>[\w./-]+\.\w+)\n")
 
@@ -34,11 +34,11 @@ _FILE = re.compile(r"# (?P<name>[\w./-]+\.\w+)\n")
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?|\d\d:\d\d:\d\d"
     r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b"
-    r"|<?(\d+(\.\d+)?(ms|[smhd])\b)(\d+[smh]\b)*|127\.0\.0\.1:\d+"
+    r"|<?(\d+(\.\d+)?(ms|[smhd]))+\b|127\.0\.0\.1:\d+"
 )
 
 _STATEFUL = """
-trap 'code=$?; {{ export -p; printf "cd %q\\n" "$PWD"; }} > {state}; exit $code' EXIT
+trap 'code=$?; {{ export -p; declare -f; printf "cd %q\\n" "$PWD"; }} > {state}; exit $code' EXIT
 . {state}
 {setting}
 {command}
@@ -161,7 +161,7 @@ class Reader:
         log = self._directory / f".log-{len(self._servers)}"
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                ["bash", "-c", f". {self._state}\nexec {line}"],
+                ["bash", "-c", f". {self._state}\nexec env {line}"],
                 cwd=self._directory,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -143,7 +143,7 @@ async def test_an_unknown_execution_is_told_at_once(client: Client) -> None:
 
 
 async def test_thousands_wait_at_the_price_of_one(client: Client, database_url: str) -> None:
-    count = 3000
+    count = 1500
     execute(
         database_url,
         """

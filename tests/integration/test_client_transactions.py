@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -178,6 +179,19 @@ async def test_another_database_is_refused(client: Client, new_database: Callabl
     async with await AsyncConnection.connect(new_database()) as conn:
         with pytest.raises(ConfigurationError, match="another database"):
             await client.start(ship, "7", conn=conn)
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_server_restarted_since_is_the_same_database(
+    client: Client, conn: AsyncConnection[Any], database_url: str, kind: str
+) -> None:
+    home = await client._access.callers.home()
+    client._access.callers._home = replace(home, database="before the restart")
+    if kind == "async":
+        assert (await client.start(ship, "7", conn=conn)).existing is False
+    else:
+        with psycopg.connect(database_url) as blocking:
+            assert (await client.start(ship, "7", conn=blocking)).existing is False
 
 
 async def test_a_schema_outside_the_callers_search_path_is_found(

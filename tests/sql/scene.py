@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -20,6 +20,8 @@ from zart_scheduler.store.steps import FlushRow
 from zart_scheduler.store.tasks import Claimed, Handler
 
 T = TypeVar("T")
+Items: TypeAlias = list[dict[str, Any]]
+Groups: TypeAlias = dict[str, Items]
 PATIENCE = 20.0
 HANDLERS = (Handler("wf", "1", current=True, timeout=None),)
 
@@ -123,6 +125,7 @@ class Scene:
         self._originals: list[str] = []
         self.admin = self.session()
         self.sql, self.do = self.admin.sql, self.admin.do
+        self.sql("SET lock_timeout = '3s'")  # what the test itself does is never meant to wait
 
     def session(self) -> Session:
         """A session whose every statement commits at once."""
@@ -142,7 +145,12 @@ class Scene:
         self.admin.close()
 
     def empty(self) -> None:
-        names = [name for (name,) in self.sql("SELECT relname FROM pg_class WHERE relname LIKE 'zart%' AND relkind = 'r'")]
+        names = [
+            name
+            for (name,) in self.sql(
+                "SELECT relname FROM pg_class WHERE relname LIKE 'zart%' AND relkind = 'r'"
+            )
+        ]
         self.sql("TRUNCATE " + ", ".join(name for name in names if name != "zart_schema_version"))
 
     def worker(self, lease: float = 3600.0) -> UUID:
@@ -175,15 +183,21 @@ class Scene:
         assert [task.run_id for task in self.claim(worker)] == [run_id]
         return run_id
 
-    def flush(self, worker: UUID, *, resend: bool = False, **groups: list[dict[str, Any]]) -> list[FlushRow]:
-        return self.do(flush(worker, resend=resend, **groups))
+    def flush(
+        self, worker: UUID, groups: Groups | None = None, *, resend: bool = False, **more: Items
+    ) -> list[FlushRow]:
+        return self.do(flush(worker, groups, resend=resend, **more))
 
-    def deliver(self, run_id: UUID, name: str = "x", payload: bytes = b"7", key: str | None = None) -> Delivered:
+    def deliver(
+        self, run_id: UUID, name: str = "x", payload: bytes = b"7", key: str | None = None
+    ) -> Delivered:
         return self.do(executions.deliver(str(run_id), name, payload=payload, key=key))
 
     def journal(self, run_id: UUID) -> dict[str, tuple[str, int | None]]:
         """Outcome and turn of every record, by identity."""
-        rows = self.sql("SELECT ident, outcome::text, turn FROM zart_steps WHERE run_id = %s ORDER BY ident", run_id)
+        rows = self.sql(
+            "SELECT ident, outcome::text, turn FROM zart_steps WHERE run_id = %s ORDER BY ident", run_id
+        )
         return {ident: (outcome, given) for ident, outcome, given in rows}
 
     def task(self, run_id: UUID, columns: str = "state::text") -> Any:
@@ -196,9 +210,10 @@ class Scene:
     def mailbox(self, run_id: UUID) -> dict[bytes, str | None]:
         """Which call has each event, by payload; None: it lies in the mailbox."""
         rows = self.sql(
-            "SELECT payload, consumed_ident FROM zart_events WHERE execution_id = %s ORDER BY event_id", str(run_id)
+            "SELECT payload, consumed_ident FROM zart_events WHERE execution_id = %s ORDER BY event_id",
+            str(run_id),
         )
-        return dict(rows)  # type: ignore[arg-type]  # two columns
+        return dict(rows)
 
     def expire(self, worker: UUID) -> None:
         """Let a worker's lease be over."""
@@ -232,19 +247,22 @@ def claim(
 
 
 def flush(
-    worker: UUID, *, resend: bool = False, **groups: list[dict[str, Any]]
+    worker: UUID, groups: Groups | None = None, *, resend: bool = False, **more: Items
 ) -> Statement[list[FlushRow]]:
-    """A checkpoint; `steps` are the plain records, every other keyword a group of `zart_flush_v1`."""
-    plain = groups.pop("steps", None)
+    """A checkpoint; `steps` are the plain records, every other name a group of `zart_flush_v1`."""
+    rest = {**(groups or {}), **more}
+    plain = rest.pop("steps", None)
     return steps.flush(
         worker,
         json.dumps(plain, default=str) if plain else None,
-        json.dumps(groups, default=str) if groups else None,
+        json.dumps(rest, default=str) if rest else None,
         resend=resend,
     )
 
 
-def step(run: UUID, ident: str, number: int, *, epoch: int = 1, payload: str = "1", **more: Any) -> dict[str, Any]:
+def step(
+    run: UUID, ident: str, number: int, *, epoch: int = 1, payload: str = "1", **more: Any
+) -> dict[str, Any]:
     given = {"t": run, "e": epoch, "i": ident, "q": number, "k": "s", "o": "o", "n": turn(epoch, number)}
     return given | {"w": None, "u": None, "h": None, "a": 1, "d": 0.5, "p": payload} | more
 
@@ -256,7 +274,15 @@ def nap(run: UUID, ident: str, seconds: float, *, epoch: int = 1) -> dict[str, A
 def wait(
     run: UUID, ident: str, number: int, *, epoch: int = 1, name: str = "x", timeout: float | None = None
 ) -> dict[str, Any]:
-    return {"t": run, "e": epoch, "i": ident, "q": number, "name": name, "w": timeout, "n": turn(epoch, number)}
+    return {
+        "t": run,
+        "e": epoch,
+        "i": ident,
+        "q": number,
+        "name": name,
+        "w": timeout,
+        "n": turn(epoch, number),
+    }
 
 
 def drop(run: UUID, ident: str, number: int, *, epoch: int = 1, kind: str = "w") -> dict[str, Any]:
@@ -271,7 +297,9 @@ def park(run: UUID, *awaited: str, epoch: int = 1) -> dict[str, Any]:
     return {"t": run, "e": epoch, "await": list(awaited)}
 
 
-def end(run: UUID, *, epoch: int = 1, state: str = "completed", payload: str | None = '"r"') -> dict[str, Any]:
+def end(
+    run: UUID, *, epoch: int = 1, state: str = "completed", payload: str | None = '"r"'
+) -> dict[str, Any]:
     return {"t": run, "e": epoch, "s": state, "p": payload}
 
 

@@ -1,9 +1,9 @@
 """Workers as processes of their own, that tests kill, stop and replace, and a ledger of what their steps did.
 
-    async def test_a_kill_does_not_repeat_a_recorded_step(cluster: Cluster) -> None:
-        victim = await cluster.worker(crash_at="after-commit:charge")
-        await victim.died()
-        ...
+async def test_a_kill_does_not_repeat_a_recorded_step(cluster: Cluster) -> None:
+    victim = await cluster.worker(crash_at="after-commit:charge")
+    await victim.died()
+    ...
 """
 
 from __future__ import annotations
@@ -152,7 +152,13 @@ class Cluster:
     # -- workers
 
     async def worker(
-        self, *, crash_at: str | None = None, skew: float = 0, wait: bool = True, url: str | None = None, **config: Any
+        self,
+        *,
+        crash_at: str | None = None,
+        skew: float = 0,
+        wait: bool = True,
+        url: str | None = None,
+        **config: Any,
     ) -> WorkerProcess:
         """Start a worker process and wait until it is ready; one with a crash point is not waited for.
 
@@ -167,7 +173,11 @@ class Cluster:
         request = {
             "url": url or self.url,
             "files": str(files),
-            "environment": {LEDGER: str(self.ledger_file), "ZART_TESTING": "1", "ZART_CRASH_AT": crash_at or ""},
+            "environment": {
+                LEDGER: str(self.ledger_file),
+                "ZART_TESTING": "1",
+                "ZART_CRASH_AT": crash_at or "",
+            },
             "skew": skew,
             "config": {"lease": LEASE, "poll_interval": "100ms", **config},
         }

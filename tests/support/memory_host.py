@@ -96,6 +96,7 @@ class MemoryHost:
         self.make_run: type[ActiveRun] = ActiveRun
         self.on_claim: Callable[[ActiveRun], None] = lambda run: None
         self.zombies: list[ActiveRun] = []
+        self.patience = 30.0
         self._stopping: tuple[type[Signal], str | None] | None = None
         self._queue: list[Item] = []
         self._locks = 0
@@ -233,14 +234,14 @@ class MemoryHost:
             self.claim()
         while self.ending is None:
             self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 30)
+            await asyncio.wait_for(self._changed.wait(), self.patience)
         return self.ending
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds."""
         async with asyncio.timeout(20):
             while not condition():
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.0001)  # not 0: on a virtual clock something has to pass
 
     # -- inside: claiming
 
@@ -315,7 +316,8 @@ class MemoryHost:
         batch = [item for item in self._queue[:size] if not (self._locks and isinstance(item, LockedItem))]
         if not batch:
             return
-        self._queue = [item for item in self._queue if item not in batch]
+        taken = set(map(id, batch))
+        self._queue = [item for item in self._queue if id(item) not in taken]
         self._locks += sum(isinstance(item, LockedItem) for item in batch)
         self._flights += 1
         self._later(self._answer, self._commit(batch))

@@ -13,7 +13,6 @@ import logging
 import os
 import selectors
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import Any
 from tests.support import workflows
 from zart_core import crashpoints
 from zart_scheduler import Client, Worker, WorkerConfig
+
+log = logging.getLogger("zart.test")
 
 
 def main() -> None:
@@ -58,7 +59,8 @@ def _start(request: dict[str, Any], children: dict[int, Path]) -> None:
 
 def _note_ends(children: dict[int, Path]) -> None:
     for pid, file in children.items():
-        if not file.exists() and (end := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+        end = None if file.exists() else os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is not None:
             status = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
             scratch = file.with_suffix(".scratch")
             scratch.write_text(str(status))
@@ -81,7 +83,7 @@ def _become_worker(request: dict[str, Any]) -> None:
         asyncio.run(_work(request))
         code = 0
     except BaseException:
-        logging.exception("the worker failed")
+        log.exception("the worker failed")
     # As an interpreter exits: when the threads that steps run in have ended.
     threading._shutdown()  # type: ignore[attr-defined] # what the interpreter itself calls
     os._exit(code)
@@ -124,4 +126,4 @@ async def _work(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

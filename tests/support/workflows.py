@@ -7,12 +7,13 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from tests.support.cluster import LEDGER
-from zart_core import context, now, sleep, wait_for_event
+from zart_core import EventTimeout, StepTimeout, context, now, sleep, wait_for_event
 from zart_decorators import durable, step
 
 
@@ -57,8 +58,7 @@ def take_effect(**facts: Any) -> int:
         os.fsync(file)
     finally:
         os.close(file)
-    with open(path, encoding="utf-8") as lines:
-        mine = [json.loads(each) for each in lines]
+    mine = [json.loads(each) for each in Path(path).read_text().splitlines()]
     return sum(each["step"] == where.step_name and each["execution"] == where.execution_id for each in mine)
 
 
@@ -210,6 +210,22 @@ async def stubborn(seconds: float) -> str:
     return "done"
 
 
+@step("hang")
+async def hang() -> int:
+    """Wait for ever the first time, and tell when that is over."""
+    if (times := take_effect()) == 1:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            take_effect(over=True)
+    return times
+
+
+@durable("hanging")
+async def hanging() -> int:
+    return await hang()
+
+
 @durable("obstinate")
 async def obstinate(seconds: float) -> str:
     return await stubborn(seconds)
@@ -238,3 +254,124 @@ async def retrying() -> int:
 @durable("limited", timeout="1s")
 async def limited(seconds: float) -> int:
     return await count(0, seconds)
+
+
+@step("finish")
+async def finish(n: int) -> int:
+    take_effect()
+    return n
+
+
+@durable("three-steps")
+async def three_steps(seconds: float) -> int:
+    """A long step, async or not, between two short ones."""
+    await finish(0)
+    n = await count(1, seconds)
+    return await finish(n)
+
+
+@durable("three-steps-in-threads")
+async def three_steps_in_threads(seconds: float) -> int:
+    await finish(0)
+    n = await count_in_thread(1, seconds)
+    return await finish(n)
+
+
+@durable("listening")
+async def listening() -> str:
+    """Take a step, wait for an event, take another step."""
+    await finish(0)
+    said = await wait_for_event("said", str)
+    await finish(1)
+    return said
+
+
+@durable("pausing")
+async def pausing(seconds: float) -> str:
+    """Take a step of that length, then wait for an event."""
+    await count(0, seconds)
+    return await wait_for_event("said", str)
+
+
+@durable("impatient")
+async def impatient(seconds: float) -> str:
+    """Wait for an event that never comes."""
+    try:
+        await wait_for_event("never", timeout=seconds)
+    except EventTimeout:
+        return "EventTimeout"
+    return "an event"
+
+
+@durable("timed-step")
+async def timed_step(seconds: float) -> str:
+    try:
+        await count(0, 60).with_timeout(seconds)
+    except StepTimeout:
+        return "StepTimeout"
+    return "in time"
+
+
+@durable("limited-in-thread", timeout="1s")
+async def limited_in_thread(seconds: float) -> int:
+    return await count_in_thread(0, seconds)
+
+
+@durable("limited-wait", timeout="1s")
+async def limited_wait() -> Any:
+    return await wait_for_event("never")
+
+
+@durable("limited-obstinate", timeout="1s")
+async def limited_obstinate(seconds: float) -> str:
+    return await stubborn(seconds)
+
+
+@durable("swallowing", timeout="1s")
+async def swallowing() -> str:
+    while True:
+        try:
+            await count(0, 60)
+        except BaseException:
+            continue
+
+
+@durable("unstoppable")
+async def unstoppable() -> str:
+    while True:
+        try:
+            await count(0, 60)
+        except BaseException:
+            continue
+
+
+@durable("failing")
+async def failing() -> None:
+    raise LookupError("nothing there")
+
+
+@durable("napping")
+async def napping(seconds: float) -> str:
+    """Take a step of that length, then sleep for a minute."""
+    await count(0, seconds)
+    await sleep("nap", "1m")
+    return "rested"
+
+
+@durable("dozing")
+async def dozing(seconds: float) -> str:
+    """Wait in memory, as a body should not."""
+    await asyncio.sleep(seconds)
+    return "awake"
+
+
+@step("tick")
+async def tick(n: int) -> int:
+    return n
+
+
+@durable("plain")
+async def plain(steps: int) -> int:
+    for n in range(steps):
+        await tick(n)
+    return steps

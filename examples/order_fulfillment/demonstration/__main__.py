@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _run(here: Place, screen: Screen) -> int:
-    children = Children(clean_environment(here.database_url, here.directory / "bytecode"), here.logs)
+    children = Children(clean_environment(here.database_url), here.logs)
     try:
         verdict = judge(Story(here, children, screen).perform())
         _conclude(verdict, screen)
@@ -60,7 +60,7 @@ def _conclude(verdict: Verdict, screen: Screen) -> None:
     screen.write()
     if verdict.violations:
         raise DemoFailed("\n  - ".join(["this must never happen:", *verdict.violations]))
-    screen.write("Every card was charged exactly once, although the worker that charged them was killed.")
+    screen.write("Every card was charged exactly once, although the worker was killed.")
     screen.write(f"That took {screen.elapsed:.0f} s. How it works: examples/order_fulfillment/README.md")
 
 

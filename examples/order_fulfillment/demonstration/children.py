@@ -19,6 +19,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
 _POLL = 0.05
 _GRACE = 5.0
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,18 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def wait_for(self, look: Callable[[], T | None], what: str, *, within: float = 30.0) -> T:
+    def wait_for(self, look: Callable[[], T | None], what: str) -> T:
         """Return what `look` finds as soon as it finds something.
 
         Raises:
-            DemoFailed: The process ended, or `within` seconds passed.
+            DemoFailed: The process ended, or 60 s passed.
         """
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + _PATIENCE
         while (found := look()) is None:
             if self.process.poll() is not None:
                 raise DemoFailed(f"the {self.name} ended ({ending(self.process.returncode)}) before {what}")
             if time.monotonic() > deadline:
-                raise DemoFailed(f"the {self.name} took more than {within:.0f} s: {what} did not come")
+                raise DemoFailed(f"the {self.name} took more than {_PATIENCE:.0f} s: {what} did not come")
             time.sleep(_POLL)
         return found
 
@@ -71,7 +72,10 @@ class Children:
             DemoFailed: It did not exit with 0.
         """
         process = self._spawn(command, {}, subprocess.PIPE, subprocess.PIPE)
-        out, err = process.communicate()
+        try:
+            out, err = process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise DemoFailed(f"{show(command)} took more than {_PATIENCE:.0f} s") from None
         with self._lock:
             self._living.remove(process)
         if process.returncode != 0:
@@ -118,20 +122,14 @@ class Children:
             return process
 
 
-def clean_environment(database_url: str, bytecode: Path) -> dict[str, str]:
-    """Return an environment in which Zart's own settings are the demonstration's, not the caller's.
-
-    Where Python may not write bytecode beside the code, it goes to `bytecode`: without any, each of the many short
-    processes would compile all it imports.
-    """
-    environment = {
+def clean_environment(database_url: str) -> dict[str, str]:
+    """Return an environment in which Zart's own settings are the demonstration's, not the caller's."""
+    kept = {
         name: value
         for name, value in os.environ.items()
         if name == "ZART_SCHEMA" or not name.startswith(("ZART_", "ORDER_"))
     }
-    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
-        environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
-    return environment | {"ZART_DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    return kept | {"ZART_DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
 def ending(returncode: int) -> str:

@@ -83,7 +83,7 @@ def figures(verdict: Verdict) -> Iterator[str]:
         (f"{verdict.charged_though_declined}", f"charges to the {verdict.declined} declined cards"),
         (
             f"{verdict.called_after_record}",
-            f"calls for the {verdict.recorded} payments that were recorded when the worker was killed",
+            f"calls for the {verdict.recorded} payments recorded before the kill",
         ),
         (f"{verdict.refused}", "repeated calls, refused by their idempotency key"),
     )

@@ -31,7 +31,7 @@ def test_times_need_a_zone() -> None:
 
 @pytest.mark.parametrize("text", ["soon", "", "2030-13-01"])
 def test_what_is_neither_time_nor_duration_is_refused(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="neither a time .* nor a duration"):
+    with pytest.raises(typer.BadParameter, match=r"neither a time .* nor a duration"):
         parse_moment(text)
 
 

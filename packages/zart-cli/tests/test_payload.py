@@ -23,7 +23,7 @@ def test_a_dash_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(typer.BadParameter, match="cannot read .*missing.json: No such file"):
+    with pytest.raises(typer.BadParameter, match=r"cannot read .*missing.json: No such file"):
         read_json(f"@{tmp_path}/missing.json")
 
 

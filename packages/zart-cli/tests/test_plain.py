@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from zart_cli.plain import to_json, to_plain
 from zart_core import EventReceipt, Failure, RunState
@@ -13,6 +14,15 @@ def test_records_keep_their_field_names() -> None:
         "waiting": True,
         "matched": 1,
     }
+
+
+class Named(NamedTuple):
+    name: str
+    parts: tuple[int, ...]
+
+
+def test_named_tuples_are_records_too() -> None:
+    assert to_plain(Named("a", (1, 2))) == {"name": "a", "parts": [1, 2]}
 
 
 def test_a_failure_is_written_without_the_live_exception() -> None:

@@ -45,6 +45,8 @@ def test_what_has_not_ended_took_no_time_yet() -> None:
     assert took(NOW, None) == took(None, NOW) == ""
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(59, "59s"), (60, "1m"), (3600 * 30, "1d6h"), (86400 * 400, "400d")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(59, "59s"), (60, "1m"), (3600 * 30, "1d6h"), (86400 * 400, "400d")]
+)
 def test_rough_distances_have_two_units_at_most(seconds: float, text: str) -> None:
     assert rough(seconds) == text

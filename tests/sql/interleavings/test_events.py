@@ -6,9 +6,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
-
 from tests.sql.scene import Scene, collect, end, flush, park, turn, verdicts, wait
+
 from zart_scheduler.store import executions, tasks
+from zart_scheduler.store.executions import Delivered
+from zart_scheduler.store.statement import Statement
 
 
 def waiting_run(scene: Scene, worker: UUID, *, timeout: float | None = None) -> UUID:
@@ -19,11 +21,13 @@ def waiting_run(scene: Scene, worker: UUID, *, timeout: float | None = None) -> 
     return run
 
 
-def send(run: UUID, payload: bytes = b"7", key: str | None = None) -> executions.Statement[executions.Delivered]:
+def send(run: UUID, payload: bytes = b"7", key: str | None = None) -> Statement[Delivered]:
     return executions.deliver(str(run), "x", payload=payload, key=key)
 
 
-def test_a_wait_registered_while_a_delivery_is_open_is_not_done_and_then_finds_the_event(scene: Scene) -> None:
+def test_a_wait_registered_while_a_delivery_is_open_is_not_done_and_then_finds_the_event(
+    scene: Scene,
+) -> None:
     worker = scene.worker()
     run = scene.claimed_run(worker)
     sender = scene.transaction()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-
 from tests.sql.scene import (
     Scene,
     attempt,
@@ -21,6 +20,7 @@ from tests.sql.scene import (
     verdicts,
     wait,
 )
+
 from zart_scheduler.store import executions, tasks
 
 
@@ -67,7 +67,13 @@ def test_an_event_stays_without_a_turn_until_a_collect(scene: Scene) -> None:
 
     (taken, _, _) = scene.flush(worker, collects=[collect(run, 3)])
 
-    assert (taken.ident, taken.turn, taken.kind, taken.outcome, taken.payload) == ("W", turn(1, 3), "w", "o", b"7")
+    assert (taken.ident, taken.turn, taken.kind, taken.outcome, taken.payload) == (
+        "W",
+        turn(1, 3),
+        "w",
+        "o",
+        b"7",
+    )
 
 
 def test_a_users_open_transaction_holds_up_neither_steps_nor_sleeps_nor_other_runs(scene: Scene) -> None:
@@ -91,7 +97,7 @@ def test_a_users_open_transaction_holds_up_neither_steps_nor_sleeps_nor_other_ru
     assert not checkpoint.blocked()
     assert verdicts(checkpoint.result()) == ["busy z2", "busy W", "turn z", "collected", "busy"]
     for group, item in (("ends", end(run)), ("releases", end(run)), ("blocks", end(run))):
-        assert verdicts(scene.flush(worker, **{group: [item]})) == ["busy"]
+        assert verdicts(scene.flush(worker, {group: [item]})) == ["busy"]
     assert scene.journal(run) == {"a": ("o", turn(1, 1)), "z": ("o", turn(1, 3))}
     assert scene.task(run) == "a"
 
@@ -199,7 +205,9 @@ def test_a_stolen_run_takes_neither_steps_nor_turns_from_its_former_owner(scene:
     scene.deliver(run)
     taker = scene.transaction()
     taker.sql("SELECT 1 FROM zart_workers WHERE worker_id = %s FOR UPDATE", worker)
-    taker.sql("UPDATE zart_tasks SET state = 'r', worker_id = NULL, epoch = epoch + 1 WHERE task_id = %s", run)
+    taker.sql(
+        "UPDATE zart_tasks SET state = 'r', worker_id = NULL, epoch = epoch + 1 WHERE task_id = %s", run
+    )
 
     zombie = scene.session().later(flush(worker, steps=[step(run, "a", 1)], collects=[collect(run, 2)]))
     assert zombie.blocked()
@@ -221,6 +229,21 @@ def test_a_collect_sent_again_tells_what_it_gave_before_and_what_came_since(scen
 
     assert verdicts(rows) == ["turn W1", "turn W2", "collected"]
     assert scene.journal(run) == {"W1": ("o", turn(1, 2)), "W2": ("o", turn(1, 2))}
+
+
+def test_a_resend_waits_until_its_first_try_is_decided(scene: Scene) -> None:
+    worker = scene.worker()
+    run = scene.claimed_run(worker)
+    scene.deliver(run)
+    groups = {"waits": [wait(run, "W", 1), wait(run, "V", 2, name="y")], "parks": [park(run, "V")]}
+    first = scene.transaction()
+    assert verdicts(first.do(flush(worker, groups))) == ["have W", "parked"]
+
+    again = scene.session().later(flush(worker, groups, resend=True))
+    assert again.blocked()
+    first.commit()
+
+    assert verdicts(again.result()) == ["have W", "parked"]
 
 
 def test_a_wait_met_in_its_own_flush_is_answered_the_same_when_sent_again(scene: Scene) -> None:
@@ -286,7 +309,9 @@ def test_a_wait_that_was_delivered_and_then_cancelled_keeps_its_turn(scene: Scen
     assert scene.journal(run) == {"W": ("c", turn(1, 1))}
 
 
-def test_a_run_does_not_park_while_its_outcome_comes_has_come_or_has_a_turn_it_never_saw(scene: Scene) -> None:
+def test_a_run_does_not_park_while_its_outcome_comes_has_come_or_has_a_turn_it_never_saw(
+    scene: Scene,
+) -> None:
     worker = scene.worker()
     run = waiting(scene, worker)
     sender = scene.transaction()
@@ -327,9 +352,7 @@ def test_a_run_does_not_park_on_a_sleep_that_is_due(scene: Scene) -> None:
 def test_the_epoch_tells_a_cached_body_that_another_worker_had_the_run(scene: Scene) -> None:
     first, second = scene.worker(), scene.worker()
     run = scene.claimed_run(first)
-    scene.flush(
-        first, waits=[wait(run, "A", 0), wait(run, "B", 0, name="y")], parks=[park(run, "A", "B")]
-    )
+    scene.flush(first, waits=[wait(run, "A", 0), wait(run, "B", 0, name="y")], parks=[park(run, "A", "B")])
     scene.deliver(run, "x")
     (task,) = scene.claim(second)
     scene.flush(second, steps=[step(run, "own", 5, epoch=2)], parks=[park(run, "B", epoch=task.epoch)])

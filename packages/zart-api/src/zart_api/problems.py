@@ -11,10 +11,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from zart_api import paths
 from zart_core import errors
-from zart_scheduler.checking import InputInvalid
+from zart_scheduler import InputInvalid
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -37,6 +38,7 @@ STATUS: Final[Mapping[type[errors.ZartError], int]] = {
 """Statuses by class; a class that is not here has that of its nearest base."""
 
 _RETRY_AFTER: Final = "5"
+_NOT_ALLOWED: Final = 405
 
 
 class FieldError(BaseModel):
@@ -106,7 +108,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         detail = _DETAILS.get(error.status_code, str(error.detail))
-        return of_status(request, error.status_code, detail, headers=error.headers)
+        headers = {"Allow": _allowed(request)} if error.status_code == _NOT_ALLOWED else error.headers
+        return of_status(request, error.status_code, detail, headers=headers)
 
 
 def of_zart_error(request: Request, error: errors.ZartError) -> Response:
@@ -156,6 +159,17 @@ def summary(parts: list[FieldError]) -> str:
     first, more = parts[0], len(parts) - 1
     text = f"{first.path}: {first.message}" if first.path else first.message
     return f"{text}; and {more} more" if more else text
+
+
+def _allowed(request: Request) -> str:
+    """Return all methods of the path; the router names those of the first route only."""
+    routes = request.app.routes
+    taken = [
+        method
+        for method in ("GET", "POST")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return ", ".join([*taken, "HEAD"] if "GET" in taken else taken)
 
 
 def _problem(request: Request, status: int, title: str, detail: str, code: str) -> Problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
@@ -45,7 +46,7 @@ class Zart(TyperGroup):
 
 def _output_meant(words: Sequence[str]) -> Format:
     """Return what `-o` says, for errors that come before the options are read."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         for value in (following if word in {"-o", "--output"} else "", *_glued(word)):
             if value in set(Format):
                 return Format(value)

@@ -7,7 +7,7 @@ import os
 
 import psycopg
 
-from zart_cli import target
+from zart_cli import settings, target
 from zart_core.errors import ZartError
 from zart_scheduler import embedded
 
@@ -38,7 +38,7 @@ class DevDatabase:
     @property
     def needs_naming(self) -> bool:
         """Whether other commands must be told of it: it was not chosen where they look."""
-        return os.environ.get("ZART_DATABASE_URL") != self.url
+        return settings.current().database_url is not None or target.configured_url() is None
 
     def leave(self) -> None:
         """Stop the server if this command started it and no one else is connected."""

@@ -29,6 +29,7 @@ from zart_scheduler.migrate import migrate
 _log = logging.getLogger("zart.dev")
 _RELOADED = "ZART_DEV_RELOADED"
 _DRAIN = 3.0
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,14 @@ def _load(modules: Sequence[str]) -> Registry | None:
 
 async def _serve(plan: Plan) -> bool:
     """Serve until told to stop (False) or until the code has changed (True)."""
-    with StopSignals() as signals:
+    with StopSignals(notice="stopping; Ctrl-C again stops at once", patience=_PATIENCE) as signals:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(Client(plan.database.conninfo))
+            api = await stack.enter_async_context(_api(plan, client))
             if plan.registry is not None:
                 config = WorkerConfig(drain_timeout=_DRAIN)
                 await stack.enter_async_context(Worker(client, plan.registry, config=config))
-            _greet(plan, await stack.enter_async_context(_api(plan, client)))
+            _greet(plan, api)
             following = asyncio.create_task(Follower(client).follow(again=bool(os.environ.get(_RELOADED))))
             stack.callback(following.cancel)
             changed = await _stopped_or_changed(signals, plan.watch)
@@ -127,7 +129,6 @@ async def _stopped_or_changed(signals: StopSignals, watch: Watch | None) -> bool
     if stop.done() or change is None:
         if change is not None:
             change.cancel()
-        _log.info("stopping; Ctrl-C again stops at once")
         return False
     stop.cancel()
     _log.info("%s has changed: beginning anew", os.path.relpath(change.result()))
@@ -141,7 +142,7 @@ def _greet(plan: Plan, api: str | None) -> None:
         _log.info("ready again: %s", ", ".join(sorted({workflow.name for workflow in plan.registry})))
     else:
         database = plan.database
-        name = database.url if database.needs_naming else None
+        name = target.without_passwords(database.url) if database.needs_naming else None
         shown = welcome(plan.registry, database=target.describe(database.url), api=api, name_database=name)
         terminal.draw(shown, sys.stderr)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from zart_cli.timeline import Look, brief, waits_text
 from zart_cli.times import took
-from zart_core import ExecutionDetails, RunState, RunSummary, StepDetails, StepState, ZartError
+from zart_core import ExecutionDetails, RunState, RunSummary, StepDetails, StepState
 from zart_scheduler import Client
 
 _log = logging.getLogger("zart.runs")
@@ -37,7 +37,7 @@ class Follower:
             try:
                 await (self._look() if began else self._begin(tell=not again))
                 began = True
-            except ZartError as error:
+            except Exception as error:
                 _log.debug("cannot look: %s", error)
             await asyncio.sleep(_EVERY)
 

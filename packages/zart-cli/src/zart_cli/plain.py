@@ -20,6 +20,8 @@ def to_plain(value: Any) -> Any:
     """Return `value` built of dict, list, str, int, float, bool and None only."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in fields(value) if f.name not in _NEVER_SHOWN}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return to_plain(value._asdict())
     if isinstance(value, Enum):
         return to_plain(value.value)
     if value is None or isinstance(value, str | int | float | bool):

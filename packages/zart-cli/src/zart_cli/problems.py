@@ -182,11 +182,12 @@ def _not_ended(error: errors.WaitTimeout) -> Problem:
 def _usage(error: typer.TyperException) -> Problem:
     """Typer's own complaints: a word it does not know, an option without its value."""
     context = getattr(error, "ctx", None)
-    hint = f"{context.command_path} --help  shows how it is written" if context is not None else None
-    exit_code = ExitCode.USAGE if error.exit_code == ExitCode.USAGE else ExitCode.UNEXPECTED
-    return Problem(
-        exit_code, HTTPStatus.BAD_REQUEST, "ZART-Z001", "Usage error", one_line(error.format_message()), hint
+    detail = one_line(error.format_message())  # empty after the help was printed
+    hint = (
+        f"{context.command_path} --help  shows how it is written" if context is not None and detail else None
     )
+    exit_code = ExitCode.USAGE if error.exit_code == ExitCode.USAGE else ExitCode.UNEXPECTED
+    return Problem(exit_code, HTTPStatus.BAD_REQUEST, "ZART-Z001", "Usage error", detail, hint)
 
 
 def _unexpected(error: BaseException) -> Problem:

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ _WITH_PASSWORD = re.compile(
 _PASSWORD_SETTING = re.compile(
     r"(?P<start>password\s*=\s*)(?P<password>'(?:[^'\\]|\\.)*'|[^\s&'\"]+)", re.IGNORECASE
 )
+_PORTS = re.compile(r"[0-9,]*")
 _SHORTEST_SECRET = 6
 
 
@@ -59,10 +61,9 @@ def libpq_url(url: str) -> str:
 
         url = embedded.resolve(EMBEDDED if url == EMBEDDED.rstrip(":") else url)
     parts = _parse(url)
+    own = parts.pop("connect_timeout", None)
     chosen = settings.current().connect_timeout
-    seconds = (
-        chosen if chosen is not None else float(parts.pop("connect_timeout", None) or DEFAULT_CONNECT_TIMEOUT)
-    )
+    seconds = chosen if chosen is not None else float(own or DEFAULT_CONNECT_TIMEOUT)
     return make_conninfo(**parts, connect_timeout=max(1, math.ceil(seconds)))  # libpq counts whole seconds
 
 
@@ -122,12 +123,14 @@ def _check(origin: str, url: object) -> None:
     import psycopg
 
     try:
-        _parse(url)
+        if _PORTS.fullmatch(str(_parse(url).get("port") or "")):
+            return
     except psycopg.Error:
-        raise ConfigurationError(
-            f"{origin} is not a PostgreSQL URL: write postgresql://user:password@host:5432/database, with special "
-            f"characters of the password as %XX, or embedded:"
-        ) from None
+        pass
+    raise ConfigurationError(
+        f"{origin} is not a PostgreSQL URL: write postgresql://user:password@host:5432/database, with special "
+        f"characters of the password as %XX, or embedded:"
+    )
 
 
 def _parse(url: str) -> dict[str, Any]:
@@ -139,15 +142,19 @@ def _parse(url: str) -> dict[str, Any]:
 
 def _secrets() -> list[str]:
     """Return passwords that must not be shown; one that is also a plain word of the URL cannot be told from it."""
-    found: set[str] = {os.environ.get("PGPASSWORD", "")}
-    words: set[str] = set()
+    import psycopg
+
+    found, words = {os.environ.get("PGPASSWORD", "")}, set[str]()
     for url in (
         settings.current().database_url,
         os.environ.get("ZART_DATABASE_URL"),
         os.environ.get("DATABASE_URL"),
     ):
+        if not url or is_embedded(url):
+            continue
         for pattern in (_WITH_PASSWORD, _PASSWORD_SETTING):
-            if url and (match := pattern.search(url)):
+            if match := pattern.search(url):
                 found |= {match["password"], unquote(match["password"])}
-                words |= set(re.split(r"[:/@?&=\s]+", url.replace(match["password"], "")))
+        with suppress(psycopg.Error):
+            words |= {str(value) for name, value in _parse(url).items() if name != "password"}
     return sorted((s for s in found - words if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)

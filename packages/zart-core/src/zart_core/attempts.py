@@ -7,10 +7,12 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zart_core import crashpoints, faults
 from zart_core.call import Call
+from zart_core.control import RunBlocked
 from zart_core.current import step_var
 from zart_core.errors import PayloadError, StepTimeout
 from zart_core.identity import idempotency_key
@@ -96,9 +98,9 @@ class Attempts:
             step_var.set, replace(run.context, step_name=call.name, attempt=number, idempotency_key=key)
         )
         # The worker's loop makes the task: inside a pump the running loop is the body's.
-        self.running[call.identity] = run.host.loop.create_task(
-            self._try(call, number, deadline), context=context
-        )
+        task = run.host.loop.create_task(self._try(call, number, deadline), context=context)
+        self.running[call.identity] = task
+        task.add_done_callback(partial(self._over, call))
 
     async def _try(self, call: Call[Any], number: int, deadline: float | None) -> None:
         run, operation = self._run, call.operation
@@ -109,24 +111,29 @@ class Attempts:
         is_async = operation.is_async
         if isinstance(operation, CaptureOperation) and operation.fn is None:
             function, is_async = run.host.now, True
-        try:
-            result = await attempt(function, is_async=is_async, deadline=deadline, threads=run.host.threads)
-            crashpoints.reach("after-effect", call.name)
-            if self._is_wanted(call):
-                self._ended(call, number, result, run.host.loop.time() - started)
-        except asyncio.CancelledError:
-            if self._is_wanted(call):  # L6: somebody outside cancelled it; that is no outcome
-                log.warning("step %r of %r was cancelled from outside and is tried again", call.name, run)
-                self._try_at(call.identity, run.host.loop.time() + SOON)
-            raise
-        finally:
-            if self.running.get(call.identity) is asyncio.current_task():
-                del self.running[call.identity]
-            run.host.loop.call_soon(run.advance)
+        result = await attempt(function, is_async=is_async, deadline=deadline, threads=run.host.threads)
+        crashpoints.reach("after-effect", call.name)
+        if self._is_wanted(call, asyncio.current_task()):
+            self._ended(call, number, result, run.host.loop.time() - started)
 
-    def _is_wanted(self, call: Call[Any]) -> bool:
-        """Return whether what became of this task's attempt counts: nobody gave the step or the run up."""
-        is_current = self.running.get(call.identity) is asyncio.current_task()
+    def _over(self, call: Call[Any], task: asyncio.Task[None]) -> None:
+        """The attempt's task is done; if it was cancelled, it may not even have begun."""
+        run = self._run
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error(
+                "step %r of %r cannot be recorded: this is a bug of Zart", call.name, run, exc_info=error
+            )
+            run.stop(RunBlocked, f"the engine failed to record what became of step {call.name!r}: {error!r}")
+        elif task.cancelled() and self._is_wanted(call, task):  # L6: somebody outside cancelled it
+            log.warning("step %r of %r was cancelled from outside and is tried again", call.name, run)
+            self._try_at(call.identity, run.host.loop.time() + SOON)
+        if self.running.get(call.identity) is task:
+            del self.running[call.identity]
+        run.advance()
+
+    def _is_wanted(self, call: Call[Any], task: asyncio.Task[Any] | None) -> bool:
+        """Return whether what became of this attempt counts: nobody gave the step or the run up."""
+        is_current = self.running.get(call.identity) is task
         return is_current and not self._is_closed and self._run.gone is None
 
     def _ended(self, call: Call[Any], number: int, result: Attempted, elapsed: float) -> None:

@@ -162,11 +162,11 @@ class BodyLoop(LoopWithoutIO):
     def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Close a generator that was not used up. Called by the collector: anywhere, on any thread."""
         branch = self._generators.pop(id(generator), None)
-        if branch is None or self.is_unwinding or self.host.is_closed():
+        if branch is None:
             return
         if events._get_running_loop() is self:  # noqa: SLF001 - as above
             self.start(generator.aclose(), branch.scope, branch.context)
-        else:
+        elif not self.is_unwinding and not self.host.is_closed():
             self.call_soon_threadsafe(lambda: self.start(generator.aclose(), branch.scope, branch.context))
 
     def current_scope(self) -> Scope:
@@ -183,13 +183,15 @@ class BodyLoop(LoopWithoutIO):
             )
         return branch.scope
 
-    def run_inside(self, context: contextvars.Context, callback: Callable[[], Any]) -> None:
-        """Run `callback` at once, as if a task of that context did."""
-        outer = events._get_running_loop()  # noqa: SLF001
+    def run_inside(self, task: Task[Any], callback: Callable[[], Any]) -> None:
+        """Run `callback` at once, as if `task` did."""
+        outer = events._get_running_loop()  # noqa: SLF001 - as in `pump`
         events._set_running_loop(self)  # noqa: SLF001
+        tasks._enter_task(self, task)  # noqa: SLF001 - as a task does for each of its slices
         try:
-            context.run(callback)
+            self.branches[task].context.run(callback)
         finally:
+            tasks._leave_task(self, task)  # noqa: SLF001
             events._set_running_loop(outer)  # noqa: SLF001
 
     def live_tasks(self) -> list[Task[Any]]:
@@ -230,9 +232,13 @@ class BodyLoop(LoopWithoutIO):
         scope = parent if shares else parent.branch(getattr(coro, "__qualname__", ""))
         self.branches[task] = Branch(scope, context)
         if len(self.branches) > self._prune_at:
-            self.branches = {task: branch for task, branch in self.branches.items() if not task.done()}
-            self._prune_at = 2 * len(self.branches) + 64
+            self.prune()
         return task
+
+    def prune(self) -> None:
+        """Forget the tasks that are done."""
+        self.branches = {task: branch for task, branch in self.branches.items() if not task.done()}
+        self._prune_at = 2 * len(self.branches) + 64
 
     def call_soon(
         self,

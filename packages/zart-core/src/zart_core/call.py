@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from asyncio import Task, events, tasks
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from enum import Enum
@@ -65,6 +66,7 @@ class Call(Coroutine[Any, Any, R]):
     __slots__ = (
         "__weakref__",
         "_body",
+        "_driver",
         "_inner",
         "_occurrence",
         "_state",
@@ -88,6 +90,7 @@ class Call(Coroutine[Any, Any, R]):
         self.context: Context | None = None
         self.sequence = 0
         self._inner: Coroutine[Any, Any, R] | None = None
+        self._driver: Task[Any] | None = None
         self._where = _caller()
         if body is not None:
             self.scope = body.current_scope()
@@ -142,14 +145,17 @@ class Call(Coroutine[Any, Any, R]):
     def send(self, value: Any) -> Any:
         """Drive the call by one step, as a task does."""
         if self._inner is None:
-            self._inner = self._begin()
+            self._inner, self._driver = self._begin(), _current_task()
+        elif self._driver is not _current_task():
+            raise CallReused(self.name)
         return self._inner.send(value)
 
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
         """Raise inside the call, as a task does that is cancelled."""
-        if self._inner is not None:
+        if self._inner is not None and self._driver is _current_task():
             return self._inner.throw(typ) if val is None else self._inner.throw(typ, val, tb)
-        self.close()
+        if self._inner is None:
+            self.close()
         raise typ if val is None else val
 
     def close(self) -> None:
@@ -211,6 +217,11 @@ class StepCall(Call[R]):
             self.close()
             raise
         return self
+
+
+def _current_task() -> Task[Any] | None:
+    loop = events._get_running_loop()  # noqa: SLF001 - None where there is none, no exception
+    return tasks.current_task(loop) if loop is not None else None
 
 
 _PACKAGES = ("zart_core", "zart_decorators")

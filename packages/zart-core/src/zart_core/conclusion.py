@@ -23,6 +23,10 @@ CANNOT_PARK = (
     "%r cannot park: its body waits in memory (asyncio.sleep, asyncio.timeout or a thread), so it keeps its slot; "
     "use zart's sleep and timeout= in bodies"
 )
+CANNOT_GO_ON = (
+    "%r cannot go on: its body runs without ever waiting (a loop around asyncio.sleep(0), for one), and outcomes are "
+    "delivered only when it waits; await what it looks for"
+)
 WAITS_FOR_NOTHING = (
     "its body waits for something that nothing recorded will ever bring (a plain future or a lock)"
 )

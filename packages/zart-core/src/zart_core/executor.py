@@ -17,6 +17,7 @@ from zart_core.attempts import Attempts
 from zart_core.bodyloop import BodyLoop
 from zart_core.call import Call
 from zart_core.conclusion import (
+    CANNOT_GO_ON,
     CANNOT_PARK,
     WAITS_FOR_A_CANCELLED,
     WAITS_FOR_NOTHING,
@@ -215,6 +216,8 @@ class ActiveRun:
                 return
             if self.host.loop.time() > end:
                 break
+        else:
+            self._watch(CANNOT_GO_ON)
         self.host.loop.call_soon(self.advance)
 
     def _deliver_next(self) -> bool:
@@ -271,8 +274,8 @@ class ActiveRun:
             pass
         elif self.loop.is_quiescent:
             self._park()
-        elif self._idle is None and not self.loop.ready:
-            self._idle = self.host.loop.call_later(IDLE_WARNING, log.warning, CANNOT_PARK, self)
+        elif not self.loop.ready:
+            self._watch(CANNOT_PARK)
 
     def _park(self) -> None:
         if awaited := self._delivery.awaited():
@@ -335,6 +338,11 @@ class ActiveRun:
         if self._unwinding.is_over:
             self._delivery.waiting.clear()
             self._pending.clear()
+
+    def _watch(self, warning: str) -> None:
+        """Warn if nothing is delivered or started for some seconds."""
+        if self._idle is None:
+            self._idle = self.host.loop.call_later(IDLE_WARNING, log.warning, warning, self)
 
     def _is_busy(self) -> None:
         if self._idle is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 from asyncio import Task
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from zart_core.bodyloop import BodyLoop
@@ -18,6 +20,12 @@ GRACE = 1.0
 
 MAX_UNFINISHED = 20
 """How often, in one go, a body that never waits is interrupted by force, so that it does not hold up the worker."""
+
+MAX_ROUNDS = 3
+"""How often what is left is ended: closing a branch may drop a generator, and that begins another task."""
+
+MAX_CLOSES = 20
+"""How often a branch is closed that waits again and again in its clean-up."""
 
 
 class Unwinding:
@@ -64,6 +72,7 @@ class Unwinding:
 
     def close_branches(self) -> None:
         """The body has ended by itself: end the branches that outlive it. What they do counts no more."""
+        self._loop.prune()  # so that asyncio tells of exceptions that nobody has asked for
         self.signal = Suspend
         interrupt(self._loop, Suspend)
         self._drop()
@@ -102,25 +111,47 @@ def abandon(loop: BodyLoop) -> None:
     Left to the garbage collector, a `finally` block would run in the context of whoever triggers the collection.
     """
     loop.is_unwinding = True
-    for task in (left := loop.live_tasks()):
-        task.cancel()
-    if left:
+    for _ in range(MAX_ROUNDS):
+        if not (left := loop.live_tasks()):
+            break
+        for task in left:
+            task.cancel()
         _settle(loop)
-    for task in loop.live_tasks():
-        loop.run_inside(loop.branches[task].context, lambda task=task: _close(task))  # type: ignore[misc] # a default binds the loop variable
+        for task in loop.live_tasks():
+            loop.run_inside(task, partial(_close, task))
+            loop.branches.pop(task)
     for handle in list(loop.timers):
         handle.cancel()
     loop.ready.clear()
 
 
 def _close(task: Task[Any]) -> None:
+    """Close a branch from the inside out: closed as a whole, what it awaits would be left to the collector."""
     task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - it is dropped on purpose
-    coroutine = task.get_coro()
-    try:
-        if coroutine is not None:
+    awaited: Any = task.get_coro()
+    chain = []
+    while hasattr(awaited, "close"):
+        chain.append(awaited)
+        awaited = getattr(awaited, "cr_await", None)
+    for coroutine in reversed(chain):
+        _close_one(coroutine)
+
+
+def _close_one(coroutine: Any) -> None:
+    """Close a coroutine, over and over if its clean-up waits for something: nothing will come any more."""
+    for _ in range(MAX_CLOSES):
+        try:
             coroutine.close()
-    except BaseException as error:  # whatever users' clean-up raises
-        log.warning("a branch of a body could not be closed: %s: %s", type(error).__name__, error)
+            return
+        except (
+            BaseException
+        ) as error:  # it waits again ("ignored GeneratorExit"), or whatever clean-up raises
+            reason = error
+    log.warning(
+        "a branch of a body cannot be closed and stays in memory: %s: %s", type(reason).__name__, reason
+    )
+    # The collector would close it once more, outside any body: its calls would run for good, or it would never return.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))
 
 
 def _innermost(task: Task[Any]) -> asyncio.Future[Any] | None:

@@ -6,7 +6,7 @@ Nothing here begins, commits or rolls back: what is written exists if and only i
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from psycopg import AsyncConnection, Connection
@@ -26,6 +26,14 @@ _ACCEPTED = (
 )
 
 
+class Home(Protocol):
+    """Tells where the client's own connections are, from a thread that may wait."""
+
+    def __call__(self, *, fresh: bool) -> Place:
+        """Return the place; ask again if `fresh`."""
+        ...
+
+
 class Callers:
     """Runs statements on connections that belong to callers."""
 
@@ -41,57 +49,66 @@ class Callers:
             ConfigurationError: `conn` is something else, not in a transaction, or of another database.
         """
         check_transaction(conn)
-        home = await self.home()
         if isinstance(conn, AsyncConnection):
-            return await self._run(conn, statement, home)
+            return await self._run(conn, statement)
         assert isinstance(conn, Connection)  # noqa: S101 - check_transaction lets no other pass
+        loop = asyncio.get_running_loop()
+
+        def home(*, fresh: bool) -> Place:
+            return asyncio.run_coroutine_threadsafe(self.home(fresh=fresh), loop).result()
+
         return await asyncio.to_thread(self.run_sync, conn, statement, home)
 
-    async def home(self) -> Place:
-        """Return where the client's own connections are."""
-        if self._home is None:
+    async def home(self, *, fresh: bool = False) -> Place:
+        """Return where the client's own connections are; asks again if `fresh`."""
+        if self._home is None or fresh:
             self._home = await self._connections.run(find_place())
         return self._home
 
-    async def _run(self, conn: AsyncConnection[Any], statement: Statement[T], home: Place) -> T:
-        with store_errors():
-            path = (
-                None if conn in self._at_home else self._path_for(conn, await run(conn, find_place()), home)
-            )
-            if path is None:
-                return await run(conn, statement)
-            there = await run(conn, find_place())
-            await run(conn, set_search_path(path))
-            result = await run(conn, statement)
-            await run(conn, set_search_path(there.search_path))
-            return result
-
-    def run_sync(self, conn: Connection[Any], statement: Statement[T], home: Place) -> T:
-        """Run `statement` in the transaction of a sync connection, in this thread. `home` is what `home()` gives."""
+    def run_sync(self, conn: Connection[Any], statement: Statement[T], home: Home) -> T:
+        """Run `statement` in the transaction of a sync connection, in this thread; `home` calls `Callers.home`."""
         check_transaction(conn)
         with store_errors():
-            path = None if conn in self._at_home else self._path_for(conn, run_sync(conn, find_place()), home)
-            if path is None:
+            if conn in self._at_home:
                 return run_sync(conn, statement)
             there = run_sync(conn, find_place())
+            path = self._path(conn, there, home(fresh=False))
+            if path is None and (path := self._path(conn, there, home(fresh=True))) is None:
+                raise _elsewhere()
+            if path == there.search_path:
+                return run_sync(conn, statement)
             run_sync(conn, set_search_path(path))
             result = run_sync(conn, statement)
             run_sync(conn, set_search_path(there.search_path))
             return result
 
-    def _path_for(self, conn: object, there: Place, home: Place) -> str | None:
-        """Return the search path that `conn` needs for the time of a statement; None if its own is right.
+    async def _run(self, conn: AsyncConnection[Any], statement: Statement[T]) -> T:
+        with store_errors():
+            if conn in self._at_home:
+                return await run(conn, statement)
+            there = await run(conn, find_place())
+            path = self._path(conn, there, await self.home())
+            if path is None and (path := self._path(conn, there, await self.home(fresh=True))) is None:
+                raise _elsewhere()
+            if path == there.search_path:
+                return await run(conn, statement)
+            await run(conn, set_search_path(path))
+            result = await run(conn, statement)
+            await run(conn, set_search_path(there.search_path))
+            return result
 
-        Raises:
-            ConfigurationError: It is a connection to another database.
-        """
+    def _path(self, conn: object, there: Place, home: Place) -> str | None:
+        """Return the search path with which `conn` finds Zart's tables; None if it is in another database."""
         if there.database != home.database:
-            self._home = None  # the server may have been restarted since: ask again next time
-            raise ConfigurationError(f"the connection given as `conn` is to another database; {_ACCEPTED}")
+            return None
         if there.schema == home.schema:
             self._at_home.add(conn)
-            return None
+            return there.search_path
         return f"{home.schema}, {there.search_path}" if there.search_path else home.schema
+
+
+def _elsewhere() -> ConfigurationError:
+    return ConfigurationError(f"the connection given as `conn` is to another database; {_ACCEPTED}")
 
 
 def check_transaction(conn: object) -> None:

@@ -12,7 +12,8 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -45,6 +46,11 @@ RETRYABLE = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNo
 """The transaction did not happen and may be tried again."""
 
 CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)
+"""The connection is not to be used any more; what was sent last may have happened."""
+
+ANSWER = 30.0
+"""Seconds that the server gets for one answer; then the connection is given up, as if it had been lost."""
+
 BUSY_PAUSE = (0.002, 0.008)
 """Seconds, at random between the two, before a busy item is tried again."""
 
@@ -119,8 +125,9 @@ class CheckpointWriter:
         if future.done():
             return
         try:
-            result = await execute(await self._connected(), job)
-        except RETRYABLE + CONNECTION_LOST as error:
+            async with asyncio.timeout(ANSWER):
+                result = await execute(await self._connected(), job)
+        except (*RETRYABLE, *CONNECTION_LOST, TimeoutError) as error:
             await self._disconnect(error)
             if not future.done():
                 future.set_exception(error)
@@ -159,14 +166,13 @@ class CheckpointWriter:
         while True:
             if not self._is_valid():
                 raise Fenced("its lease is over")
+            statement = flush(self._worker_id, message.steps, message.rest, resend=resend)
             try:
-                connection = await self._connected()
-                return await execute(
-                    connection, flush(self._worker_id, message.steps, message.rest, resend=resend)
-                )
+                async with asyncio.timeout(ANSWER):
+                    return await execute(await self._connected(), statement)
             except RETRYABLE:
                 log.debug("a flush is tried again", exc_info=True)
-            except CONNECTION_LOST as error:
+            except (*CONNECTION_LOST, TimeoutError) as error:
                 resend = True
                 await self._disconnect(error)
             await asyncio.sleep(pause)
@@ -205,7 +211,8 @@ class CheckpointWriter:
                 self._enter(item, rows)
         for run in touched:
             if run.gone is None:
-                self._advance(run)
+                with self.blocking_on_bugs(run):
+                    run.advance()
 
     def _enter(self, item: Item, rows: list[FlushRow]) -> None:
         run = item.run
@@ -223,9 +230,11 @@ class CheckpointWriter:
                 if row.verdict == "ended":
                     self._on_ended()
 
-    def _advance(self, run: ActiveRun) -> None:
+    @contextmanager
+    def blocking_on_bugs(self, run: ActiveRun) -> Iterator[None]:
+        """Block the run, and only it, if the engine itself fails while it runs."""
         try:
-            run.advance()
+            yield
         except Exception:
             log.exception("run %s of %s cannot go on: this is a bug of Zart", run.id, run.workflow.name)
             self._discard(run, "the engine failed while running it; see the worker's log")
@@ -259,7 +268,9 @@ class CheckpointWriter:
         return self._connection
 
     async def _disconnect(self, error: BaseException) -> None:
-        log.warning("the connection that records is lost: %s", str(error).strip().partition("\n")[0])
+        log.warning(
+            "the connection that records is lost: %s", str(error).strip().partition("\n")[0] or "no answer"
+        )
         if self._connection is not None:
             await self._connection.close()
             self._connection = None

@@ -1,31 +1,93 @@
-"""From claimed tasks to runs in memory: their inputs and journals, read without holding anything."""
+"""From ready tasks to runs in memory: claim them, read inputs and journals without holding anything, begin them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from zart_core import Registry
-from zart_core.spi import TURN_BITS, AttemptRecord, ClaimedRun, Kind, Outcome, Record
-from zart_scheduler.store import runs, steps
+from zart_core.spi import TURN_BITS, ActiveRun, AttemptRecord, ClaimedRun, Host, Kind, Outcome, Record, reach
+from zart_scheduler.bodies import Bodies
+from zart_scheduler.checkpoint import CheckpointWriter, Fenced
+from zart_scheduler.store import runs, steps, tasks
 from zart_scheduler.store.runs import RunInput
 from zart_scheduler.store.statement import run as execute
 from zart_scheduler.store.steps import AttemptRow, JournalRow
-from zart_scheduler.store.tasks import Claimed, Handler
+from zart_scheduler.store.tasks import Claimed, Handler, Owned
 
 
-def handlers(registry: Registry) -> list[Handler]:
-    """Return what the worker can run, as the claim takes it."""
-    return [Handler(w.name, w.version, w.current, w.timeout) for w in registry]
+class Claimer:
+    """Claims runs for one incarnation of a worker, and begins or resumes them."""
+
+    def __init__(
+        self,
+        host: Host,
+        worker_id: UUID,
+        *,
+        registry: Registry,
+        queues: Sequence[str],
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        writer: CheckpointWriter,
+        bodies: Bodies,
+        hand_back: Callable[[Sequence[Owned]], Awaitable[None]],
+    ) -> None:
+        self._host, self._worker_id, self._registry, self._queues = host, worker_id, registry, queues
+        self._pool, self._writer, self._bodies, self._hand_back = pool, writer, bodies, hand_back
+        self._handlers = [Handler(w.name, w.version, w.current, w.timeout) for w in registry]
+
+    async def claim(self, limit: int, *, is_draining: Callable[[], bool]) -> int:
+        """Claim up to `limit` runs and go on with them; return how many came.
+
+        Raises:
+            Fenced: The worker may not claim any more.
+            psycopg.Error: Some may have been claimed all the same: strays (`ownership`).
+        """
+        reach("before-claim")
+        statement = tasks.claim(
+            self._worker_id, uuid4(), queues=self._queues, handlers=self._handlers, limit=limit
+        )
+        claimed = await self._writer.between_flushes(statement)
+        if claimed is None:
+            raise Fenced("another worker has taken its runs over")
+        if claimed:
+            reach("after-claim")
+            await self._take(claimed, is_draining)
+        return len(claimed)
+
+    async def _take(self, claimed: Sequence[Claimed], is_draining: Callable[[], bool]) -> None:
+        # A cached body leaves the cache now: evicted while its new records are read, it would want its whole journal.
+        unparked = (self._bodies.unpark(str(task.run_id), task.epoch) for task in claimed)
+        cached = {run.id: run for run in unparked if run is not None}
+        try:
+            async with self._pool.connection() as connection:
+                loaded = await load(connection, claimed, cached, self._host.loop.time())
+            if is_draining():
+                await self._hand_back([Owned(task.run_id, task.epoch) for task in claimed])
+                return
+            for found in loaded.values():
+                self._go_on(found, cached.pop(found.run_id, None))
+        finally:
+            for run in cached.values():
+                run.evict()
+
+    def _go_on(self, found: ClaimedRun, cached: ActiveRun | None) -> None:
+        run = cached or ActiveRun(found, self._registry.get(found.workflow, found.version), self._host)
+        self._bodies.active[run.id] = run
+        with self._writer.blocking_on_bugs(run):
+            if cached is not None:
+                cached.resume(found.epoch, found.records)
+            else:
+                run.begin()
 
 
 async def load(
-    connection: AsyncConnection[Any], claimed: Sequence[Claimed], cached: Mapping[str, int], now: float
+    connection: AsyncConnection[Any], claimed: Sequence[Claimed], cached: Container[str], now: float
 ) -> dict[str, ClaimedRun]:
     """Return the claimed runs by id.
 

@@ -6,53 +6,42 @@ It ends when the lease is lost; the worker then begins another, with a new id an
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import os
 import random
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from zart_core import Registry
-from zart_core.spi import (
-    ActiveRun,
-    ClaimedRun,
-    DeadlinePassed,
-    Item,
-    Left,
-    RunCancelled,
-    reach,
-)
-from zart_scheduler import claim, sweeper
+from zart_core.spi import ActiveRun, DeadlinePassed, Item, Left, RunCancelled
+from zart_scheduler import sweeper
+from zart_scheduler.bodies import Bodies
 from zart_scheduler.checkpoint import CONNECTION_LOST, RETRYABLE, CheckpointWriter, Fenced
+from zart_scheduler.claim import Claimer
 from zart_scheduler.config import WorkerConfig
 from zart_scheduler.lease import Lease, notice_dead_peers
 from zart_scheduler.ownership import find_ghosts, find_strays, hand_back
 from zart_scheduler.store import tasks, workers
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.statement import run as execute
-from zart_scheduler.store.tasks import Claimed, Owned
+from zart_scheduler.store.tasks import Owned
 from zart_scheduler.threads import StepThreads
-from zart_scheduler.wake import DONE, READY, Notifier
+from zart_scheduler.wake import DONE, READY, Notifier, Timers
 
 log = logging.getLogger("zart")
 
 JITTER = 0.2
 """A poll comes up to this part of its interval earlier or later."""
-
-MAX_DUE = 10_000
-"""Most timers of parked runs that are kept in memory; what is beyond them is found by polling."""
 
 UNWINDING = 2.0
 """Seconds that cancelled steps get to end before their runs are handed back in spite of them."""
@@ -68,22 +57,24 @@ class Incarnation:
     """Claims runs, keeps them going, and gives them back."""
 
     def __init__(
-        self, conninfo: str, pool: AsyncConnectionPool[AsyncConnection[Any]], registry: Registry, config: WorkerConfig
+        self,
+        conninfo: str,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        registry: Registry,
+        config: WorkerConfig,
     ) -> None:
         self.id = uuid4()
         self.loop = asyncio.get_running_loop()
         self.threads = StepThreads(config.threads)
         self.max_payload = config.max_payload_bytes
         self._conninfo, self._pool, self._registry, self._config = conninfo, pool, registry, config
-        self._handlers = claim.handlers(registry)
-        self._active: dict[str, ActiveRun] = {}
-        self._parked: OrderedDict[str, ActiveRun] = OrderedDict()
+        self._bodies = Bodies(config.max_parked)
         self._claiming = False
-        self._due: list[float] = []
+        self._timers = Timers()
         self._wake = asyncio.Event()
         self._more = False
         self._look_asked = False
-        self._compare_at = 0.0
+        self._compare_at = self.loop.time() + config.lease_seconds
         self._ghosts: dict[str, int] = {}
         self._draining = self._hurried = False
         self._changed = asyncio.Event()
@@ -100,6 +91,16 @@ class Incarnation:
             on_due=self._expect,
             on_ended=lambda: self._notifier.notify(DONE),
         )
+        self._claimer = Claimer(
+            self,
+            self.id,
+            registry=registry,
+            queues=config.queues,
+            pool=pool,
+            writer=self._writer,
+            bodies=self._bodies,
+            hand_back=self._hand_back,
+        )
 
     # -- what its runs need (zart_core.host.Host)
 
@@ -109,22 +110,17 @@ class Incarnation:
 
     def left(self, run: ActiveRun, why: Left) -> None:
         """Free the run's slot; keep a parked body as a cache."""
-        if self._active.get(run.id) is run:
-            del self._active[run.id]
-        if why is Left.PARKED and self._config.max_parked and not self._draining:
-            self._parked[run.id] = run
-            while len(self._parked) > self._config.max_parked:
-                self._parked.popitem(last=False)[1].evict()
-        elif why is Left.PARKED:
+        self._bodies.leave(run)
+        if why is Left.PARKED and not self._draining:
+            self._bodies.park(run)
+        elif why in (Left.PARKED, Left.RELEASED):
             self.loop.call_soon(run.evict)
-        else:
-            self._parked.pop(run.id, None)
         if why is Left.RELEASED:
-            self.loop.call_soon(run.evict)
             self._notifier.notify(READY)
         if self._more:
             self._wake.set()
-        self._changed.set()
+        if self._draining:
+            self._changed.set()
 
     def look(self) -> None:
         """Look soon whether a run is to be stopped, or something has come for it."""
@@ -142,7 +138,7 @@ class Incarnation:
 
     def random(self) -> float:
         """Return a number in [0, 1)."""
-        return random.random()  # noqa: S311 - jitter, no secret
+        return random.random()
 
     # -- life
 
@@ -170,10 +166,9 @@ class Incarnation:
             await self._close(jobs)
 
     async def _close(self, jobs: Sequence[asyncio.Task[None]]) -> None:
-        """Stop everything: the bodies first and at once, since a job may wait for a server that does not answer (L4)."""
+        """Stop everything: the bodies first, since a job may wait for a server that does not answer (L4)."""
         self._writer.drop_all()
-        for run in [*self._active.values(), *self._parked.values()]:
-            run.lost()
+        self._bodies.drop_all()
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
@@ -198,8 +193,13 @@ class Incarnation:
         raise Fenced(self._lost.result() if self._lost.done() else "it was not renewed in time")
 
     def _lease_lost(self, reason: str) -> None:
-        """Called by the lease's thread."""
-        self.loop.call_soon_threadsafe(lambda: self._lost.done() or self._lost.set_result(reason))
+        """Called by the lease's thread, which may outlive the loop."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._note_lost, reason)
+
+    def _note_lost(self, reason: str) -> None:
+        if not self._lost.done():
+            self._lost.set_result(reason)
 
     # -- stopping
 
@@ -207,7 +207,8 @@ class Incarnation:
         """Claim nothing more; finish the steps that run, and hand everything back."""
         if not self._draining:
             self._draining = True
-            for run in list(self._active.values()):
+            log.info("stopping: %d runs are active", len(self._bodies.active))
+            for run in list(self._bodies.active.values()):
                 run.drain()
             self._wake.set()
             self._changed.set()
@@ -220,17 +221,20 @@ class Incarnation:
 
     async def _drained(self) -> None:
         await self._until(lambda: self._draining)
-        if await self._until(lambda: self._is_empty or self._hurried, self._config.drain_seconds) and self._is_empty:
+        await self._until(lambda: self._is_empty or self._hurried, self._config.drain_seconds)
+        if self._is_empty:
             return
-        log.warning("%d runs still have steps running; they are cancelled and handed back", len(self._active))
-        for run in list(self._active.values()):
+        running = list(self._bodies.active.values())
+        log.warning("%d runs still have steps running; they are cancelled and handed back", len(running))
+        for run in running:
             run.abort_steps()
         if not await self._until(lambda: self._is_empty, UNWINDING):
-            await self._hand_back([Owned(UUID(run.id), run.epoch) for run in self._active.values()])
+            left = [Owned(UUID(run_id), epoch) for run_id, epoch in self._bodies.epochs.items()]
+            await self._hand_back(left)
 
     @property
     def _is_empty(self) -> bool:
-        return not self._active and not self._claiming
+        return not self._bodies.active and not self._claiming
 
     async def _until(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
         """Wait until `condition` holds, at most `seconds`; return whether it does."""
@@ -256,7 +260,9 @@ class Incarnation:
             try:
                 await self._look_for_work(due=due)
             except FAILURES as error:
-                log.warning("looking for work failed and is tried again: %s", str(error).strip().partition("\n")[0])
+                log.warning(
+                    "looking for work failed and is tried again: %s", str(error).strip().partition("\n")[0]
+                )
             if not self._looked:
                 self._looked = True
                 self.on_ready()
@@ -264,21 +270,18 @@ class Incarnation:
     def _until_next_poll(self) -> float:
         if not self._looked:
             return 0
-        interval = self._config.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - as above
-        if self._due:
-            interval = min(interval, self._due[0] - self.loop.time())
-        return max(interval, 0)
+        interval = self._config.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER)
+        due = self._timers.next()
+        return max(min(interval, due - self.loop.time()) if due is not None else interval, 0)
 
     async def _look_for_work(self, *, due: bool) -> None:
-        while self._due and self._due[0] <= self.loop.time():
-            heapq.heappop(self._due)
-            due = True
+        due = self._timers.pop_past(self.loop.time()) or due
         if self._compare_at <= self.loop.time():
             await self._compare()
         if due:
             async with self._pool.connection() as connection:
                 await sweeper.fire_due(connection)
-        if self._active and (due or self._look_asked):
+        if self._bodies.active and (due or self._look_asked):
             self._look_asked = False
             await self._look_at_active()
         if due or self._more:
@@ -286,7 +289,7 @@ class Incarnation:
 
     async def _look_at_active(self) -> None:
         for found in await self._query(tasks.look(self.id)):
-            run = self._active.get(str(found.run_id))
+            run = self._bodies.active.get(str(found.run_id))
             if run is None or run.epoch != found.epoch:
                 continue
             if found.cancel:
@@ -301,38 +304,39 @@ class Incarnation:
 
         A ghost must be one twice: a run that is just leaving looks like one.
         """
-        known = {run.id: run.epoch for run in self._active.values()}
+        known = self._bodies.epochs
         owned = await self._query(tasks.list_owned(self.id))
         if strays := find_strays(owned, known):
-            log.warning("%d runs were claimed but never begun, as an answer was lost; they are handed back", len(strays))
+            log.warning(
+                "%d runs were claimed and never begun, as an answer was lost; they go back", len(strays)
+            )
             await self._hand_back(strays)
         before, self._ghosts = self._ghosts, find_ghosts(owned, known)
-        for run_id in self._ghosts.items() & before.items():
-            run = self._active.get(run_id[0])
-            if run is not None and run.epoch == run_id[1]:
+        for run_id, epoch in self._ghosts.items() & before.items():
+            run = self._bodies.active.get(run_id)
+            if run is not None and run.epoch == epoch:
                 log.warning("%r is not this worker's any more and is dropped", run)
                 run.lost()
         self._compare_at = self.loop.time() + self._config.lease_seconds
 
     async def _hand_back(self, owned: Sequence[Owned]) -> None:
-        if not await self._writer.between_flushes(lambda connection: hand_back(connection, self.id, owned)):
+        answers = await self._writer.between_flushes(hand_back(self.id, owned))
+        if answers[0].verdict == "fenced":
             raise Fenced("another worker has taken its runs over")
         self._notifier.notify(READY)
         self.wake()
-
-    # -- claiming
 
     async def _claim(self) -> None:
         """Claim while there are free slots and more to claim."""
         self._more = True
         while self._more and not self._draining and self._lease.renewed:
-            free = self._config.concurrency - len(self._active)
+            free = self._config.concurrency - len(self._bodies.active)
             if free <= 0:
                 return
             self._claiming = True
             self._more = False  # a hint that comes from here on asks for one more claim
             try:
-                if await self._claim_up_to(free) == free:
+                if await self._claimer.claim(free, is_draining=lambda: self._draining) == free:
                     self._more = True
             except FAILURES:
                 self._more, self._compare_at = True, 0.0  # what was claimed may be lost on the way
@@ -341,65 +345,17 @@ class Incarnation:
                 self._claiming = False
                 self._changed.set()
 
-    async def _claim_up_to(self, limit: int) -> int:
-        reach("before-claim")
-        statement = tasks.claim(
-            self.id, uuid4(), queues=self._config.queues, handlers=self._handlers, limit=limit
-        )
-        claimed = await self._writer.between_flushes(lambda connection: execute(connection, statement))
-        if claimed is None:
-            raise Fenced("another worker has taken its runs over")
-        if claimed:
-            reach("after-claim")
-            await self._take(claimed)
-        return len(claimed)
-
-    async def _take(self, claimed: list[Claimed]) -> None:
-        """Begin or resume what was claimed. A cached body leaves the cache now, lest it is evicted while this reads."""
-        cached = {run.id: run for task in claimed if (run := self._uncache(task)) is not None}
-        try:
-            async with self._pool.connection() as connection:
-                loaded = await claim.load(connection, claimed, cached.keys(), self.loop.time())
-            if self._draining:
-                await self._hand_back([Owned(task.run_id, task.epoch) for task in claimed])
-                return
-            for found in loaded.values():
-                self._go_on(found, cached.pop(found.run_id, None))
-        finally:
-            for run in cached.values():
-                run.evict()
-
-    def _uncache(self, task: Claimed) -> ActiveRun | None:
-        """Take the claimed run's body out of the cache, if it may go on: nobody has owned the run since it parked."""
-        run = self._parked.pop(str(task.run_id), None)
-        if run is not None and run.epoch + 1 != task.epoch:
-            run.evict()
-            return None
-        return run
-
-    def _go_on(self, found: ClaimedRun, cached: ActiveRun | None) -> None:
-        run = cached or ActiveRun(found, self._registry.get(found.workflow, found.version), self)
-        self._active[run.id] = run
-        try:
-            if cached is not None:
-                cached.resume(found.epoch, found.records)
-            else:
-                run.begin()
-        except Exception:
-            self._writer.give_up(run)
-
     def _expect(self, seconds: float) -> None:
         """A run of this worker is due in `seconds`: look then, and not only at the next poll."""
-        if len(self._due) < MAX_DUE:
-            heapq.heappush(self._due, self.loop.time() + max(seconds, 0) + 0.001)
-            if self._due[0] - self.loop.time() < self._config.poll_seconds:
-                self._wake.set()
+        self._timers.add(self.loop.time() + max(seconds, 0) + 0.001)
+        if seconds < self._config.poll_seconds:
+            self._wake.set()
 
     # -- sweeping, hints, connections
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._config.poll_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - spreads workers
+            await asyncio.sleep(self._config.poll_seconds * random.uniform(0.5, 1.5))
             try:
                 async with self._pool.connection() as connection:
                     if await sweeper.sweep(connection, self._config.lease_seconds):

@@ -91,6 +91,6 @@ def aware(what: str, moment: datetime) -> datetime:
 
 
 def _is_text(text: object) -> bool:
-    return isinstance(text, str) and not any(
-        unicodedata.category(character) in _CONTROL for character in text
-    )
+    if not isinstance(text, str):
+        return False
+    return text.isprintable() or not any(unicodedata.category(character) in _CONTROL for character in text)

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from psycopg import AsyncConnection
 from pydantic_core import to_json
 
-from zart_scheduler.store import steps
-from zart_scheduler.store.statement import run
+from zart_scheduler.store.statement import Statement
+from zart_scheduler.store.steps import FlushRow, flush
 from zart_scheduler.store.tasks import Owned
 
 
@@ -30,11 +29,10 @@ def find_ghosts(owned: Iterable[Owned], known: Mapping[str, int]) -> dict[str, i
     return {run_id: epoch for run_id, epoch in known.items() if epochs.get(run_id) != epoch}
 
 
-async def hand_back(connection: AsyncConnection[object], worker_id: UUID, tasks: Iterable[Owned]) -> bool:
-    """Make runs ready that are not in memory; return False if the worker is fenced off.
+def hand_back(worker_id: UUID, owned: Iterable[Owned]) -> Statement[list[FlushRow]]:
+    """Make runs ready that are not in memory; the answer is that of a flush.
 
     One whose row somebody holds stays, and is a stray until the next time.
     """
-    releases = [{"t": str(task.run_id), "e": task.epoch} for task in tasks]
-    rows = await run(connection, steps.flush(worker_id, None, to_json({"releases": releases})))
-    return rows[0].verdict != "fenced"
+    releases = [{"t": str(task.run_id), "e": task.epoch} for task in owned]
+    return flush(worker_id, None, to_json({"releases": releases}))

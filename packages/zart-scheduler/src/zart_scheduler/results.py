@@ -118,6 +118,7 @@ class ResultWaiter:
 
     async def _look(self, ids: Sequence[str]) -> None:
         loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             endings = await self._connections.run(find_endings(ids))
             self._failing_since = None
@@ -135,7 +136,10 @@ class ResultWaiter:
                     if not future.done():
                         future.set_result(ending)
         for key in ids:
-            if watch := self._watches.get(key):
+            watch = self._watches.get(key)
+            if (
+                watch is not None and watch.due <= began
+            ):  # else somebody came meanwhile and wants another look
                 watch.due = loop.time() + watch.pause * random.uniform(0.75, 1.25)
                 watch.pause = min(watch.pause * 2, _LONGEST)
 

@@ -203,8 +203,10 @@ class SyncClient:
         if not isinstance(conn, Connection):
             kind = f"{type(conn).__module__}.{type(conn).__qualname__}"
             raise ConfigurationError(f"SyncClient takes a psycopg Connection as `conn`, not {kind}")
-        home = self._background.call(self._access.callers.home())
-        return self._access.callers.run_sync(conn, statement, home)
+        callers = self._access.callers
+        return callers.run_sync(
+            conn, statement, lambda *, fresh: self._background.call(callers.home(fresh=fresh))
+        )
 
 
 class SyncHandle(Generic[R]):

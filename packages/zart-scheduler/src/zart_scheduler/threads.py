@@ -41,7 +41,7 @@ class StepThreads(Executor):
                 threading.Thread(target=self._work, name=f"zart-step-{self._threads}", daemon=True).start()
         return future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as inherited
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as inherited
         """Take nothing more. Threads end after what they do; nobody waits for them."""
         with self._condition:
             self._closed = True

@@ -30,7 +30,6 @@ _OLDEST_SERVER = 140000
 def change_schema(url: str, to: str) -> None:
     """Bring the schema to a revision, as `migrate.migrate` says."""
     with _transaction(url) as connection:
-        _require_server(connection)
         _create_schema(connection)
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         config = _config()
@@ -62,7 +61,7 @@ def _transaction(url: str) -> Iterator[sqlalchemy.Connection]:
     target = conninfo(url)
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(target, prepare_threshold=None),
+        creator=lambda: _connect(target),
         poolclass=sqlalchemy.NullPool,
         isolation_level="READ COMMITTED",
     )
@@ -79,11 +78,26 @@ def _driver_errors() -> Iterator[None]:
             raise (error.orig or error) from error
 
 
-def _require_server(connection: sqlalchemy.Connection) -> None:
-    version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())
-    if version < _OLDEST_SERVER:
-        raise ConfigurationError(f"Zart needs PostgreSQL 14 or newer, this server is {version // 10000}")
-    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+def _connect(target: str) -> psycopg.Connection:
+    """Connect, and refuse a server that will not do before anything else is asked of it.
+
+    SQLAlchemy's own first questions fail without a helpful text where a database has no encoding.
+    """
+    connection = psycopg.connect(target, prepare_threshold=None)
+    try:
+        _require_server(connection.info)
+    except ConfigurationError:
+        connection.close()
+        raise
+    return connection
+
+
+def _require_server(server: psycopg.ConnectionInfo) -> None:
+    if server.server_version < _OLDEST_SERVER:
+        raise ConfigurationError(
+            f"Zart needs PostgreSQL 14 or newer, this server is {server.server_version // 10000}"
+        )
+    encoding = server.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise ConfigurationError(
             f"Zart needs a database with encoding UTF8, this one is {encoding}: "

@@ -1,9 +1,13 @@
-"""Hints between processes by LISTEN and NOTIFY. They only save waiting: polling is the truth."""
+"""What makes a worker look before its next poll. It only saves waiting: polling is the truth.
+
+Hints of other processes come by LISTEN and NOTIFY; of the runs that a worker parked itself it knows when they are due.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +29,34 @@ NOTIFY_PAUSE = 0.05
 
 MAX_PAUSE = 30.0
 """Longest pause in seconds between two tries to listen."""
+
+
+MAX_TIMERS = 10_000
+"""Most timers of parked runs that are kept in memory."""
+
+
+class Timers:
+    """When parked runs are due, by the host loop's clock."""
+
+    def __init__(self) -> None:
+        self._due: list[float] = []
+
+    def add(self, when: float) -> None:
+        """Note a moment, unless there are too many."""
+        if len(self._due) < MAX_TIMERS:
+            heapq.heappush(self._due, when)
+
+    def next(self) -> float | None:
+        """Return the earliest moment."""
+        return self._due[0] if self._due else None
+
+    def pop_past(self, now: float) -> bool:
+        """Forget what is past; return whether anything was."""
+        is_due = False
+        while self._due and self._due[0] <= now:
+            heapq.heappop(self._due)
+            is_due = True
+        return is_due
 
 
 async def listen(conninfo: str, channel: str, on_hint: Callable[[], None]) -> None:

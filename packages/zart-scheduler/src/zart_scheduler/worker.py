@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from types import TracebackType
@@ -17,6 +18,7 @@ from zart_scheduler.client import Client
 from zart_scheduler.config import WorkerConfig
 from zart_scheduler.database import store_errors
 from zart_scheduler.incarnation import Incarnation
+from zart_scheduler.lease import notice_dead_peers
 from zart_scheduler.migrate import check_schema
 from zart_scheduler.store import workflows
 from zart_scheduler.store.statement import run as execute
@@ -64,7 +66,7 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self._signalled)
         try:
             await self._work()
         finally:
@@ -79,7 +81,14 @@ class Worker:
         """Begin a graceful stop. May be called at any time, again, and from any thread."""
         self._stopping = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._drain)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped already
+                self._loop.call_soon_threadsafe(self._drain)
+
+    def _signalled(self) -> None:
+        if self._stopping and self._incarnation is not None:
+            self._incarnation.hurry()
+        else:
+            self.stop()
 
     def _drain(self) -> None:
         if self._incarnation is not None:
@@ -115,7 +124,12 @@ class Worker:
         await asyncio.to_thread(check_schema, self._conninfo)
         pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
             self._conninfo,
-            kwargs={"autocommit": True, "prepare_threshold": None, "application_name": "zart-worker"},
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": None,
+                "application_name": "zart-worker",
+                **notice_dead_peers(self.config.lease_seconds),
+            },
             min_size=1,
             max_size=self.config.connections,
             open=False,

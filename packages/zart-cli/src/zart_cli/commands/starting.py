@@ -90,6 +90,7 @@ def start(
     if at is not None and delay is not None:
         raise typer.BadParameter("say --at or --delay, not both", param_hint="--at")
     given = () if data is None else (read_json(data),)
+    tags = tags_of(tag)
 
     async def begin(client: Client) -> tuple[bool, RunSummary]:
         handle = await client.start_input(
@@ -101,7 +102,7 @@ def start(
             delay=delay,
             queue=queue,
             priority=priority,
-            tags=tags_of(tag),
+            tags=tags,
         )
         return bool(handle.existing), (await handle.describe()).run
 

@@ -10,6 +10,8 @@ $$;
 -- One checkpoint of a worker: all it has to record, fenced, in one round trip and one commit.
 -- Plain records are the hot path: the fence, one insert, one answer. Answers tell exceptions only, then 'ok'.
 -- Locks, in this order: the worker's row, the task rows of `p_rest` in one statement that never waits, the journal.
+-- A resend locks the worker's row FOR UPDATE, and so waits until its first try is decided: that may still be running on
+-- a connection which the client has given up, or waiting for a standby, and would look like somebody else's lock.
 -- Planner: each record finds its task by key, whatever the tables' sizes were when the plan was made. OFFSET 0 keeps it
 -- from reading all tasks of the worker instead, and a scan of the small table from staying when it has grown.
 CREATE FUNCTION zart_flush_v1(p_worker uuid, p_steps json, p_rest jsonb, p_resend boolean)
@@ -19,6 +21,9 @@ DECLARE
   v_held    uuid[];
   v_written integer;
 BEGIN
+  IF p_resend THEN
+    PERFORM 1 FROM zart_workers WHERE worker_id = p_worker FOR UPDATE;  -- the first try may still be under way
+  END IF;
   IF NOT zart_fence_v1(p_worker) THEN
     RETURN NEXT zart_say_v1('fenced', NULL, NULL, NULL);
     RETURN;
