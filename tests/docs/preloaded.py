@@ -11,16 +11,31 @@ from __future__ import annotations
 
 import array
 import gc
+import importlib
 import json
 import os
 import runpy
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
 PROGRAMS = ("zart", "python", "pytest")
+MODULES = (
+    "alembic.command",
+    "fastapi",
+    "pytest",
+    "sqlalchemy.dialects.postgresql",
+    "zart_api",
+    "zart_cli.app",
+    "zart_cli.development",
+    "zart_cli.working",
+    "zart_decorators",
+    "zart_scheduler.embedded",
+)
+"""What the programs import, some of it late."""
 
 SHIM = """#!{python} -IS
 import json, os, signal, socket, sys
@@ -57,30 +72,41 @@ def write_shims(directory: Path, socket_path: Path) -> None:
 
 def main() -> None:
     """Serve; in a forked process, return from that and be the command."""
-    import alembic.command  # noqa: F401 - imported for all that are forked
-    import pytest
-    import sqlalchemy.dialects.postgresql  # noqa: F401 - as above
-
-    import zart_api  # noqa: F401 - as above
-    import zart_cli.app
-    import zart_cli.development  # noqa: F401 - as above
-    import zart_cli.working  # noqa: F401 - as above
-    import zart_scheduler.embedded
-
-    assert zart_scheduler.embedded
-    gc.freeze()  # what is forked need not look at all this again when it ends
+    for name in MODULES:
+        importlib.import_module(name)
+    gc.freeze()  # what is forked need not look at all this again
     job = _serve(sys.argv[1])
+    try:
+        _do(job)
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking down an interpreter with all these modules takes longer than most commands
+
+
+def _do(job: Job) -> None:
     os.environ.clear()
     os.environ.update(job.environment)
     os.chdir(job.directory)
     sys.argv = [job.program, *job.args]
     match job.program:
         case "zart":
-            sys.orig_argv = [sys.executable, "-m", "zart_cli", *job.args]  # what a reload of `zart dev` becomes
-            zart_cli.app.main()
+            sys.orig_argv = [
+                sys.executable,
+                "-m",
+                "zart_cli",
+                *job.args,
+            ]  # what a reload of `zart dev` becomes
+            importlib.import_module("zart_cli.app").main()
         case "pytest":
             sys.path.insert(0, job.directory)
             # It would rather have imported its plugins itself.
+            pytest = importlib.import_module("pytest")
             sys.exit(pytest.main(["-W", "ignore::pytest.PytestAssertRewriteWarning", *job.args]))
         case _:
             sys.argv = job.args

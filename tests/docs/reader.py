@@ -34,7 +34,7 @@ _FILE = re.compile(r"# (?P<name>[\w./-]+\.\w+)\n")
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?|\d\d:\d\d:\d\d"
     r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b"
-    r"|<?(\d+(\.\d+)?(ms|[smhd]))+\b|127\.0\.0\.1:\d+"
+    r"|<?(\d+(\.\d+)?(ms|[smhd]))+\b( ago)?|\bnow\b|127\.0\.0\.1:\d+"
 )
 
 _STATEFUL = """
@@ -65,7 +65,9 @@ class Server:
 class Reader:
     """One reader at one page, in a directory of his own."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], database_url: Callable[[], str]) -> None:
+    def __init__(
+        self, directory: Path, environment: Mapping[str, str], database_url: Callable[[], str]
+    ) -> None:
         self._directory, self._environment = directory, {**environment, "CURL_HOME": str(directory)}
         self._database_url = database_url
         self._state = directory / ".state"
@@ -129,9 +131,7 @@ class Reader:
                 _until(lambda server=server, expected=expected: _agree(expected, server.output()), server)  # type: ignore[misc] # defaults bind the loop's variables
                 continue
             code_is_asked_for = [next_[0] for next_ in exchanges[number + 1 : number + 2]] == ["echo $?"]
-            shown = self._type(
-                command, block, setting=f"(exit {self._code})", may_fail=code_is_asked_for
-            )
+            shown = self._type(command, block, setting=f"(exit {self._code})", may_fail=code_is_asked_for)
             assert _agree(expected, shown), (
                 f"{block.where}: `{command}` should show\n{expected}\nand showed\n{shown}\n{self._logs()}"
             )

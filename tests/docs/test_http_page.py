@@ -16,7 +16,9 @@ RESULT = "/v1/executions/{execution_id}/result"
 
 
 def _paths() -> dict[str, Any]:
-    paths: dict[str, Any] = openapi.document(create_app(database_url="postgresql://nobody@127.0.0.1:1/none"))["paths"]
+    paths: dict[str, Any] = openapi.document(create_app(database_url="postgresql://nobody@127.0.0.1:1/none"))[
+        "paths"
+    ]
     return paths
 
 

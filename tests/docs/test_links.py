@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from tests.docs.markdown import PAGES, ROOT, anchors, codes, links, name_of, read
 
-LINKING = (*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")), *ROOT.glob("packages/*/README.md"))
+LINKING = (
+    *PAGES,
+    *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")),
+    *ROOT.glob("packages/*/README.md"),
+)
 
 
 @pytest.mark.parametrize("page", LINKING, ids=name_of)
@@ -32,7 +36,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         if page in seen or page.suffix != ".md":
             continue
         seen.add(page)
-        targets = (target.partition("#")[0] for target in links(page.read_text(encoding="utf-8")) if ":" not in target)
+        targets = (
+            target.partition("#")[0]
+            for target in links(page.read_text(encoding="utf-8"))
+            if ":" not in target
+        )
         waiting += [place for t in targets if t and (place := (page.parent / t).resolve()).is_file()]
     assert set(PAGES) <= seen
 

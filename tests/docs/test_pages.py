@@ -30,5 +30,3 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 def test_what_is_checked_elsewhere_is_printed_somewhere() -> None:
     printed = {block.text for page in PAGES for block in blocks(page)}
     assert ELSEWHERE.keys() <= printed
-
-

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -55,58 +55,57 @@ BODIES: list[Body] = [one_after_another, all_at_once, in_branches, sleepers]
 bodies = pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
 
 
-@dataclass
-class Measured:
-    seconds: float
-    longest: float
-    store: MemoryStore
-
-
-async def measure(body: Body, count: int, store: MemoryStore | None = None) -> Measured:
-    """Run `body` to its end; `longest` is how long the loop had no turn for others."""
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0)
-            longest = max(longest, time.perf_counter() - before)
-
+async def run(body: Body, count: int, store: MemoryStore | None = None) -> MemoryStore:
+    """Run `body` to its end and return what is recorded of it."""
     host = MemoryHost(Workflow(body, "test"), count, store=store)
-    watcher = asyncio.create_task(watch())
-    await asyncio.sleep(0)
-    began = time.perf_counter()
     state, payload = await host.finish()
-    seconds = time.perf_counter() - began
-    watcher.cancel()
     assert (state, payload) == ("completed", str(sum(range(count))).encode())
     host.close()
-    return Measured(seconds, longest, host.store)
+    host.store.ending = None
+    return host.store
 
 
 @bodies
 async def test_ten_thousand_run_and_replay_without_running_again(body: Body) -> None:
     executed.clear()
-    lived = await measure(body, MANY)
-    count = len(executed)
-    lived.store.ending = None
-    replayed = await measure(body, MANY, lived.store)
-    assert len(executed) == count
-    print(f"\n{body.__name__}: live {lived.seconds:.2f} s, longest {lived.longest * 1000:.0f} ms; "
-          f"replay {replayed.seconds:.2f} s, longest {replayed.longest * 1000:.0f} ms")
+    store = await run(body, MANY)
+    assert sorted(executed) in ([], list(range(MANY)))
+    executed.clear()
+    await run(body, MANY, store)
+    assert executed == []
 
 
-async def test_the_time_of_a_replay_grows_with_its_records_and_not_with_their_square() -> None:
-    stores = {count: (await measure(one_after_another, count)).store for count in (MANY // 8, MANY)}
-    times: dict[int, Any] = {}
-    for count, store in stores.items():
-        store.ending = None
-        times[count] = min([(await measure(one_after_another, count, _again(store))).seconds for _ in range(3)])
-    assert times[MANY] < 4 * 8 * times[MANY // 8]
+async def test_a_long_replay_lets_others_have_their_turn() -> None:
+    store, turns = await run(one_after_another, MANY), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    await run(one_after_another, MANY, store)
+    task.cancel()
+    assert turns > 10
 
 
-def _again(store: MemoryStore) -> MemoryStore:
-    again = store.copy()
-    again.ending = None
-    return again
+async def test_the_work_of_a_replay_grows_with_its_records_and_not_with_their_square() -> None:
+    few = await calls_of_a_replay(500)
+    assert await calls_of_a_replay(4000) < 8.5 * few
+
+
+async def calls_of_a_replay(count: int) -> int:
+    """Return how many functions of Python's are called."""
+    store, calls = await run(one_after_another, count), 0
+
+    def count_calls(_frame: FrameType, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count_calls)
+    try:
+        await run(one_after_another, count, store)
+    finally:
+        sys.setprofile(None)
+    return calls

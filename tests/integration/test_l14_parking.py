@@ -7,9 +7,9 @@ import gc
 import logging
 
 import pytest
-
 from tests.support import workflows
 from tests.support.cluster import Cluster, until
+
 from zart_core import RunState, executor
 from zart_core.spi import ActiveRun
 from zart_scheduler import Client, Worker, WorkerConfig

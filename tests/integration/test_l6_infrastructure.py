@@ -107,6 +107,10 @@ async def test_terminated_connections_repeat_nothing_and_fail_nothing(cluster: C
     assert await cluster.value("SELECT count(*) FROM zart_workers") == 1
 
 
+def _effects_are(cluster: Cluster, at_least: int) -> bool:
+    return len(cluster.effects()) >= at_least
+
+
 @pytest.fixture
 def own_server() -> Iterator[Path]:
     # Not tmp_path: that one is closed to all but us, and as root the server's user is someone else.
@@ -123,9 +127,7 @@ async def test_a_restart_of_the_database_fails_no_run(cluster: Cluster, own_serv
     config = WorkerConfig(lease="5s", poll_interval="100ms")
     async with Client(url) as client, Worker(client, workflows, config=config):
         running = await client.start(workflows.counting, 30, 0.1, execution_id="running")
-        await client.start(
-            workflows.order, workflows.Order(order_id="o", amount=1), execution_id="parked"
-        )
+        await client.start(workflows.order, workflows.Order(order_id="o", amount=1), execution_id="parked")
         await until(lambda: "reserve" in cluster.effects("parked") and len(cluster.effects("running")) > 2)
         await asyncio.to_thread(embedded.stop, own_server)
         await asyncio.to_thread(embedded.start, own_server, fsync=False)

@@ -32,8 +32,8 @@ async def test_all_runs_of_a_killed_worker_are_taken_over(cluster: Cluster) -> N
         victim.kill()
         killed_at = time.monotonic()
         async with Worker(client, workflows, config=CONFIG):
-            for handle in parked:
-                await handle.send_event("said", "hello")
+            for waiting in parked:
+                await waiting.send_event("said", "hello")
             assert await asyncio.gather(*(handle.result(30) for handle in parked)) == ["hello"] * 20
             assert time.monotonic() - killed_at < LEASE + 5
             assert await asyncio.gather(*(handle.result(30) for handle in active)) == [list(range(20))] * 20
@@ -74,9 +74,14 @@ async def test_deaths_without_progress_are_counted_and_progress_sets_the_count_b
 async def test_a_hint_that_comes_during_a_claim_is_not_lost(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hints: list[float] = []
+    hints: list[Worker] = []
     hinted = Worker._hinted
-    monkeypatch.setattr(Worker, "_hinted", lambda worker: (hints.append(time.monotonic()), hinted(worker)))
+
+    def noted(worker: Worker) -> None:
+        hints.append(worker)
+        hinted(worker)
+
+    monkeypatch.setattr(Worker, "_hinted", noted)
     async with Client(cluster.url) as client, _worker_behind_a_proxy(cluster, NEVER_POLLS) as proxy:
         claim = proxy.catch("zart_claim_v1")
         first = await client.start(workflows.counting, 1)

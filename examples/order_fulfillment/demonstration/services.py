@@ -35,19 +35,13 @@ class Services:
     def start_gateway(self) -> None:
         """Start the payment gateway; workers that start later know where it is."""
         port_file = self.place.directory / "gateway.port"
-        options = {
+        options: Options = {
             "--ledger": self.place.ledger,
             "--cards": ORDERS,
             "--port-file": port_file,
             "--latency": _LATENCY,
         }
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "examples.order_fulfillment.gateway",
-            *_words(options),
-        ]
-        gateway = self.children.start("gateway", command)
+        gateway = self.children.start("gateway", [*_GATEWAY, *_words(options)])
         port = gateway.wait_for(lambda: _text_of(port_file), "its port")
         self._settings["ORDER_GATEWAY_URL"] = f"http://127.0.0.1:{port}"
 

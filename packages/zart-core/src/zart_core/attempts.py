@@ -129,7 +129,8 @@ class Attempts:
             self._try_at(call.identity, run.host.loop.time() + SOON)
         if self.running.get(call.identity) is task:
             del self.running[call.identity]
-        run.advance()
+        if not run.outstanding:  # else its answer will do it
+            run.advance()
 
     def _is_wanted(self, call: Call[Any], task: asyncio.Task[Any] | None) -> bool:
         """Return whether what became of this attempt counts: nobody gave the step or the run up."""

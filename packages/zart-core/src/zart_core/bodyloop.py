@@ -28,7 +28,7 @@ log = logging.getLogger("zart")
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-PUMP_LIMIT = 1000
+PUMP_LIMIT = 200
 """Most callbacks run by one pump, so that a busy body leaves the host loop time for others."""
 
 
@@ -115,8 +115,8 @@ class BodyLoop(LoopWithoutIO):
 
     def pump(self) -> bool:
         """Run what is ready, at most PUMP_LIMIT callbacks; return whether nothing is left."""
-        if self._pumping:
-            return False
+        if not self.ready or self._pumping:
+            return not self._pumping
         self._pumping = True
         outer = events._get_running_loop()  # noqa: SLF001 - the only way to nest a loop that does no I/O
         hooks = sys.get_asyncgen_hooks()

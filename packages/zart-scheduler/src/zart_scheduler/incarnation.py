@@ -161,7 +161,8 @@ class Incarnation:
         try:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for job in done:
-                job.result()
+                if not job.cancelled():  # a poll whose claim was with the writer when that ended
+                    job.result()
         finally:
             await self._close(jobs)
 
