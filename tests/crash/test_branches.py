@@ -56,10 +56,7 @@ async def test_a_cancelled_sibling_survives_a_kill(cluster: Cluster, point: str)
         handle = await client.start(workflows.siblings)
         assert await survive(cluster, client, handle, crash_at=point) == "sorry: no"
     assert_effects(cluster, {"slow": 1, "decline": 1, "apologise": 1} | SIBLINGS[point])
-    recorded = await cluster.rows("SELECT ident, outcome FROM zart_steps ORDER BY ident")
-    assert recorded == [
-        {"ident": ".0:slow#0", "outcome": "c"},
-        {"ident": ".1:decline#0", "outcome": "e"},
-        {"ident": ":apologise#0", "outcome": "o"},
-    ]
+    recorded = await cluster.rows("SELECT ident, outcome FROM zart_steps")
+    outcomes = {row["ident"]: row["outcome"] for row in recorded}
+    assert outcomes == {":slow#0": "c", ":decline#0": "e", ":apologise#0": "o"}
     await assert_nothing_is_left(cluster)

@@ -53,11 +53,11 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
 def _assert_charged_once(process: subprocess.Popen[str]) -> None:
     out, err = _end(process)
     assert process.returncode == 0, out + err
-    assert re.search(r"^ +18 of 18  paid orders charged exactly once$", out, re.MULTILINE), out
+    assert re.search(r"^ +16 of 16  paid orders charged exactly once$", out, re.MULTILINE), out
     assert re.search(r"^ +0  charges to the 4 declined cards$", out, re.MULTILINE), out
     recorded = re.search(r"^ +0  calls for the (\d+) payments recorded before the kill$", out, re.MULTILINE)
     assert recorded, out
-    assert int(recorded[1]) >= 11
+    assert int(recorded[1]) >= 10
     assert re.search(r"^ +[1-9]\d*  repeated calls, refused by their idempotency key$", out, re.MULTILINE), (
         out
     )

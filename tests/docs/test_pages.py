@@ -10,10 +10,19 @@ from tests.docs.markdown import PAGES, blocks, name_of
 from tests.docs.reader import Reader
 
 RUN = ("console", "python", "sh", "sql")
-WITH_BLOCKS = [page for page in PAGES if any(block.language in RUN for block in blocks(page))]
 
 
-@pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
+def _with_what_it_needs(page: Path) -> object:
+    needs = [pytest.mark.needs("curl")] if any("curl " in block.text for block in blocks(page)) else []
+    return pytest.param(page, marks=needs, id=name_of(page))
+
+
+TO_FOLLOW = [
+    _with_what_it_needs(page) for page in PAGES if any(block.language in RUN for block in blocks(page))
+]
+
+
+@pytest.mark.parametrize("page", TO_FOLLOW)
 def test_a_page_can_be_followed_as_printed(page: Path, reader: Reader) -> None:
     for block in blocks(page):
         if block.language in RUN and block.text not in ELSEWHERE:

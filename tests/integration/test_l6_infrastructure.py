@@ -10,6 +10,7 @@ import itertools
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,9 +95,7 @@ async def test_terminated_connections_repeat_nothing_and_fail_nothing(cluster: C
         results = asyncio.gather(*(handle.result(60) for handle in handles))
         ended = 0
         for progress in range(10, 400, 10):
-            await until(
-                lambda progress=progress: len(cluster.effects()) >= progress, what="the runs to go on"
-            )
+            await until(partial(_effects_are, cluster, progress), what="the runs to go on")
             ended += await cluster.disconnect(next(names))
         assert await results == [list(range(20))] * 20
     assert ended > 20

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+from zart_scheduler import embedded
 
 _ROOT = Path(__file__).parents[2]
 _BIN = Path(sys.executable).parent
@@ -76,25 +80,60 @@ def test_they_hold_every_file_of_the_source_and_none_of_the_tests(wheels: dict[s
         assert f"{package}/py.typed" in held
 
 
-@pytest.fixture(scope="module")
-def clean_environment(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment of what `pip install zart-core zart-scheduler` brings, in the locked versions."""
-    home = tmp_path_factory.mktemp("clean") / "env"
+def _install(wheels: dict[str, Path], home: Path, *packages: str) -> Path:
+    """Make an environment of what `pip install` of these brings, in the locked versions; return its programs."""
     _run(_BIN / "uv", "venv", "--quiet", "--python", sys.executable, home)
     folder = next(iter(wheels.values())).parent
     _run(
         *(_BIN / "uv", "pip", "install", "--quiet", "--python", home, "--find-links", folder),
-        *("--constraint", "requirements.lock", "zart-core", "zart-scheduler"),
+        *("--constraint", "requirements.lock", *packages),
+        UV_COMPILE_BYTECODE="1",
     )
     return home / "bin"
 
 
-def test_core_and_scheduler_bring_a_working_zart(clean_environment: Path, empty_database_url: str) -> None:
-    zart = clean_environment / "zart"
+@pytest.fixture(scope="module")
+def clean_environment(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _install(wheels, tmp_path_factory.mktemp("clean") / "env", "zart-core", "zart-scheduler")
+
+
+def _migrate_and_list(programs: Path, url: str) -> str:
     for command in (["migrate"], ["migrate", "--check"], ["runs", "list", "-o", "json"]):
-        said = _run(zart, *command, ZART_DATABASE_URL=empty_database_url)
-    assert said.strip() == "[]"
+        said = _run(programs / "zart", *command, ZART_DATABASE_URL=url)
+    return said.strip()
+
+
+def test_core_and_scheduler_bring_a_working_zart(clean_environment: Path, empty_database_url: str) -> None:
+    assert _migrate_and_list(clean_environment, empty_database_url) == "[]"
     missing = subprocess.run(
         [clean_environment / "python", "-c", "import zart_api"], capture_output=True, check=False
     )
     assert missing.returncode == 1
+
+
+@pytest.mark.needs("postgresql-15")
+def test_they_work_with_a_server_of_version_15(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZART_PG_BINDIR", "/usr/lib/postgresql/15/bin")
+    directory = Path(tempfile.mkdtemp(prefix="zart-pg15-", dir="/tmp"))
+    directory.chmod(0o755)  # as root, the server's user has to pass
+    try:
+        server = embedded.start(directory / "server", fsync=False)
+        try:
+            assert server.version.startswith("15")
+            assert _migrate_and_list(clean_environment, server.conninfo) == "[]"
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_all_five_run_the_demo(wheels: dict[str, Path], tmp_path: Path, empty_database_url: str) -> None:
+    programs = _install(wheels, tmp_path / "env", *(name.replace("_", "-") for name in _PACKAGES))
+    said = _run(
+        programs / "python", "examples/order_fulfillment/demo.py", ZART_DATABASE_URL=empty_database_url
+    )
+    assert "exactly once" in said

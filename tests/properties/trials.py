@@ -55,6 +55,29 @@ async def trial(seed: int, host_type: type[MemoryHost] = MemoryHost) -> Found:
     return found
 
 
+async def order_free_trial(seed: int, host_type: type[MemoryHost] = MemoryHost) -> Found:
+    """Live a program whose outcome does not depend on who is first; replay it with other delays, and with a step more."""
+    chance = random.Random(seed)
+    program = ("seq", False, [programs.make_order_free(chance) for _ in range(2)])
+    found = Found(seed, program)
+    life = Life(program, chance, host_type)
+    life.world.may_fail = False
+    await life.live(replay=False)
+    found.violations += life.violations()
+    for edited in (program, programs.insert(chance, program)):
+        later = Life(edited, chance, host_type, Crash(life.store.copy(), []))
+        later.world.may_fail, later.store.ending = False, None
+        await later.live(replay=False)
+        found.violations += [f"with more: {text}" for text in later.violations()]
+        names = {effect.name for effect in later.world.ledger}
+        if names - {"new"} or (edited is not program and not names):
+            found.violations.append(f"over a complete journal, {names} began")
+        if later.store.ending != life.store.ending:
+            found.violations.append(f"ended as {life.store.ending}, then as {later.store.ending}")
+    found.counts += life.counts()
+    return found
+
+
 @dataclass
 class Crash:
     """What the database held at a moment, and what the body had seen by then."""
@@ -76,7 +99,7 @@ class Life:
         self._start, self._seen = self.store.epoch, crash.seen if crash is not None else []
         self._turns = {i: r.turn for i, r in self.store.records.items() if r.turn is not None}
 
-    async def live(self) -> None:
+    async def live(self, *, replay: bool = True) -> None:
         """Run to the end under chaos, then replay the complete journal."""
         world.enter(self.world)
         host = self._host(self.store, Chaos(self.chance.randrange(2**32), **self._temper()))
@@ -90,7 +113,7 @@ class Life:
         finally:
             sender.cancel()
             host.close()
-        if self.store.ending is not None:
+        if self.store.ending is not None and replay:
             await self._replay()
 
     async def _replay(self) -> None:

@@ -22,6 +22,7 @@ class Effect:
     """One start of a step's code."""
 
     key: str
+    name: str
     attempt: int
     epoch: int
 
@@ -62,7 +63,8 @@ class World:
         assert run is not None
         assert now.idempotency_key is not None
         assert now.attempt is not None
-        effect = Effect(now.idempotency_key, now.attempt, run.epoch)
+        assert now.step_name is not None
+        effect = Effect(now.idempotency_key, now.step_name, now.attempt, run.epoch)
         if effect in self.ledger:
             self.fail(f"{now.step_name} began twice in one claim")
         if self._given_up.get(effect.key, run.epoch) < run.epoch:

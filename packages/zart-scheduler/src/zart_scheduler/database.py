@@ -77,7 +77,9 @@ def quoted_name(name: str) -> str:
 
 def redacted(url: str) -> str:
     """Return `url` without passwords, for people and logs; total over any text."""
-    without = re.sub(r"(//[^:/?#@\s]*:)\S*@", r"\1***@", url)  # up to the last @: better too much than too little
+    without = re.sub(
+        r"(//[^:/?#@\s]*:)\S*@", r"\1***@", url
+    )  # up to the last @: better too much than too little
     for name in _SECRETS:
         without = re.sub(
             rf"({name}\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", without, flags=re.IGNORECASE

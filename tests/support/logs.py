@@ -1,4 +1,4 @@
-"""What the command's own tests share."""
+"""Logging as it was: a command that serves sets up that of its process."""
 
 import logging
 from collections.abc import Iterator

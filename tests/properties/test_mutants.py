@@ -1,0 +1,222 @@
+"""The harness finds what it is there to find: bugs planted in engine and host, which the random programs must show."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.properties.trials import Found, order_free_trial, trial
+from tests.support import memory_host, virtual_time
+from tests.support.memory_host import MemoryHost
+from tests.support.memory_store import Mail, MemoryStore
+from zart_core import attempts, delivery, executor
+from zart_core.call import Call
+from zart_core.executor import ActiveRun
+from zart_core.identity import Scope
+from zart_core.items import CancelItem, WaitItem
+from zart_core.journal import Journal, Record
+
+MOST = 200
+Trial = Callable[[int, type[MemoryHost]], Awaitable[Found]]
+Plant = Callable[[pytest.MonkeyPatch], type[MemoryHost]]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+async def first_found(one: Trial, host_type: type[MemoryHost]) -> Found | None:
+    for seed in range(MOST):
+        found = await one(seed, host_type)
+        if found.violations:
+            return found
+    return None
+
+
+# -- planted in the engine
+
+
+def counters_per_run(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    """Branches count in one place: who is first gets the first record."""
+
+    def branch(self: Scope, label: str = "") -> Scope:
+        child = Scope(self.path, label)
+        child._counts = self._counts
+        return child
+
+    patch.setattr(Scope, "branch", branch)
+    return MemoryHost
+
+
+class _LateScope(Scope):
+    """Is numbered when it is first used."""
+
+    __slots__ = ("_number", "parent")
+
+    def __init__(self, parent: Scope) -> None:
+        super().__init__()
+        self.parent, self._number = parent, -1
+
+    @property
+    def path(self) -> str:  # type: ignore[override] # that is the bug
+        if self._number < 0:
+            self._number = self.parent.branches
+            self.parent.branches += 1
+        return f"{self.parent.path}.{self._number}"
+
+    @path.setter
+    def path(self, _path: str) -> None: ...
+
+
+def late_scope_numbers(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    patch.setattr(Scope, "branch", lambda self, _label="": _LateScope(self))
+    return MemoryHost
+
+
+def unordered_delivery(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    chance, take_next = random.Random(1), delivery.Delivery.take_next
+
+    def shuffled(self: delivery.Delivery) -> Any:
+        chance.shuffle(self._deliverable)
+        return take_next(self)
+
+    patch.setattr(delivery.Delivery, "take_next", shuffled)
+    return MemoryHost
+
+
+def two_outcomes_per_pump(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    deliver_next = ActiveRun._deliver_next
+    patch.setattr(ActiveRun, "_deliver_next", lambda self: deliver_next(self) and (deliver_next(self) or True))
+    return MemoryHost
+
+
+def early_start(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    """New calls begin although recorded outcomes can still be delivered."""
+    deliver_next = ActiveRun._deliver_next
+
+    def start_first(self: ActiveRun) -> bool:
+        while self._start_next():
+            pass
+        return deliver_next(self)
+
+    patch.setattr(ActiveRun, "_deliver_next", start_first)
+    return MemoryHost
+
+
+def lost_record(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    chance = random.Random(1)
+
+    def lossy(records: tuple[Record, ...], attempts: Any = ()) -> Journal:
+        drop = chance.randrange(len(records)) if len(records) > 2 else -1
+        return Journal([record for i, record in enumerate(records) if i != drop], attempts)
+
+    patch.setattr(executor, "Journal", lossy)
+    return MemoryHost
+
+
+def nothing_is_held_back(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    """An outcome reaches the body although an earlier one is still on its way."""
+    take_turn = delivery.Delivery.take_turn
+
+    def forget(self: delivery.Delivery) -> int:
+        turn = take_turn(self)
+        self._held.clear()
+        return turn
+
+    patch.setattr(delivery.Delivery, "take_turn", forget)
+    return MemoryHost
+
+
+def cancelled_calls_are_not_recorded(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    def forget(self: ActiveRun, call: Call[Any]) -> None:
+        self._pending.pop(call.identity, None)
+        self.attempts.give_up(call.identity)
+
+    patch.setattr(ActiveRun, "_cancel", forget)
+    return MemoryHost
+
+
+def results_of_cancelled_steps_are_recorded(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    patch.setattr(attempts.Attempts, "_is_wanted", lambda *_: True)
+    return MemoryHost
+
+
+def occurrences_ignore_names(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    """An inserted call of another name shifts all after it."""
+    take = Scope.take
+    patch.setattr(Scope, "take", lambda self, _name: take(self, "any"))
+    return MemoryHost
+
+
+# -- planted in the host
+
+
+class _AnyCacheWillDo(MemoryHost):
+    def _may_resume(self, cached: ActiveRun) -> bool:
+        return True
+
+
+def stale_cache_epoch(_: pytest.MonkeyPatch) -> type[MemoryHost]:
+    return _AnyCacheWillDo
+
+
+def busy_items_keep_their_turn(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    take_turn = ActiveRun.take_turn
+
+    class KeepsTurns(MemoryHost):
+        def _commit(self, batch: Any) -> Any:
+            kept = iter([item.turn for item in batch if isinstance(item, WaitItem | CancelItem)])
+            turns: dict[ActiveRun, Any] = {}
+            for item in batch:
+                if isinstance(item, WaitItem | CancelItem):
+                    turns.setdefault(item.run, []).append(next(kept))
+            self._kept = turns
+            return super()._commit(batch)
+
+    def again(self: ActiveRun) -> int:
+        kept = getattr(self.host, "_kept", {}).get(self)
+        turn = kept.pop(0) if kept else 0
+        return turn or take_turn(self)
+
+    patch.setattr(memory_host.ActiveRun, "take_turn", again)
+    return KeepsTurns
+
+
+def freed_events_go_to_the_box_only(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    cancel = MemoryStore._cancel
+
+    def keep(self: MemoryStore, item: CancelItem, now: float) -> Any:
+        def to_the_box(mail: Mail, _now: float) -> None:
+            self.mailbox.append(mail)
+
+        patch.setattr(self, "_offer", to_the_box)
+        try:
+            return cancel(self, item, now)
+        finally:
+            del self.__dict__["_offer"]
+
+    patch.setattr(MemoryStore, "_cancel", keep)
+    return MemoryHost
+
+
+MUTANTS: list[tuple[Plant, Trial]] = [
+    (counters_per_run, order_free_trial),
+    (late_scope_numbers, order_free_trial),
+    (occurrences_ignore_names, order_free_trial),
+    (unordered_delivery, trial),
+    (two_outcomes_per_pump, trial),
+    (early_start, trial),
+    (lost_record, trial),
+    (nothing_is_held_back, trial),
+    (cancelled_calls_are_not_recorded, trial),
+    (results_of_cancelled_steps_are_recorded, trial),
+    (stale_cache_epoch, trial),
+    (busy_items_keep_their_turn, trial),
+    (freed_events_go_to_the_box_only, trial),
+]
+
+
+@pytest.mark.parametrize(("plant", "one"), MUTANTS, ids=lambda value: value.__name__)
+def test_a_planted_bug_is_found(plant: Plant, one: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = virtual_time.run(first_found(one, plant(monkeypatch)))
+    assert found is not None, f"{plant.__name__} lives through {MOST} programs"
+    print(f"{plant.__name__}: seed {found.seed}: {found.violations[0][:200]}")
