@@ -3,7 +3,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY . .
-ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy
+ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 # The lock pins each dependency and its hashes; only what the five wheels need is taken from it.
 RUN uv="$(scripts/find-uv)" \
     && "$uv" build --quiet --all-packages --wheel --out-dir dist \

@@ -49,13 +49,19 @@ SIBLINGS = {
 }
 """Where the worker dies, and what takes effect more than once for it."""
 
+PERHAPS = {"before-commit:slow": "apologise", "after-commit:slow": "apologise"}
+"""What may have taken effect by then: nothing waits for the record of a cancel."""
+
 
 @pytest.mark.parametrize("point", SIBLINGS)
 async def test_a_cancelled_sibling_survives_a_kill(cluster: Cluster, point: str) -> None:
     async with Client(cluster.url) as client:
         handle = await client.start(workflows.siblings)
         assert await survive(cluster, client, handle, crash_at=point) == "sorry: no"
-    assert_effects(cluster, {"slow": 1, "decline": 1, "apologise": 1} | SIBLINGS[point])
+    expected = {"slow": 1, "decline": 1, "apologise": 1} | SIBLINGS[point]
+    if (step := PERHAPS.get(point)) is not None and cluster.effects().count(step) > 1:
+        expected[step] = 2
+    assert_effects(cluster, expected)
     recorded = await cluster.rows("SELECT ident, outcome FROM zart_steps")
     outcomes = {row["ident"]: row["outcome"] for row in recorded}
     assert outcomes == {":slow#0": "c", ":decline#0": "e", ":apologise#0": "o"}

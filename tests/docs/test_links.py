@@ -12,6 +12,7 @@ LINKING = (
     *PAGES,
     *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")),
     *ROOT.glob("packages/*/README.md"),
+    *ROOT.glob("examples/*/README.md"),
 )
 
 

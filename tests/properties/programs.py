@@ -116,7 +116,7 @@ def insert(chance: random.Random, node: Node) -> Node:
     if node[0] not in ORDER_FREE:
         return ("seq", False, [("new",), node] if chance.random() < 0.5 else [node, ("new",)])
     nodes = list(node[2])
-    at = chance.randrange(len(nodes))
+    at = chance.randrange(2)  # a loop uses no more than its first two
     nodes[at] = insert(chance, nodes[at])
     return (node[0], node[1], nodes)
 

@@ -151,6 +151,8 @@ class Life:
             record = records.get(identity)
             if record is None or record.outcome is not Outcome.OK or record.payload != mail.payload:
                 found.append(f"event {mail.number} was consumed, but not by the record of {identity}")
+            if self.world.has_given_up(str(uuid5(UUID(RUN_ID), identity))):
+                found.append(f"event {mail.number} was consumed by {identity}, which the body had cancelled")
         if self.store.ending is not None and self.store.ending[0] == "blocked":
             found.append(f"blocked: {self.store.ending[1]!r}")
         return found

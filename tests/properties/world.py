@@ -79,6 +79,10 @@ class World:
             self.counts["cancelled"] += 1
             self._given_up.setdefault(str(uuid5(UUID(RUN_ID), identity)), run.epoch)
 
+    def has_given_up(self, key: str) -> bool:
+        """Return whether some pass cancelled that call."""
+        return key in self._given_up
+
     def observe(self, what: Hashable) -> None:
         """The body saw something."""
         run = body_var.get()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
 from uuid import uuid4
 
 import psycopg
@@ -32,30 +31,19 @@ def works(url: str) -> None:
 
 
 def test_ten_processes_may_migrate_at_once(empty_database_url: str) -> None:
-    program = (
-        "import sys; from zart_scheduler.migrate import migrate; sys.stdin.readline(); migrate(sys.argv[1])"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, empty_database_url],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(10)
-    ]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["zart_scheduler.upgrade"])
+    processes = [context.Process(target=migrate, args=(empty_database_url,)) for _ in range(10)]
     try:
         for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        errors = [process.communicate()[1] for process in processes]
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0] * 10
     finally:
         for process in processes:
             process.kill()
-            process.wait()
 
-    assert [process.returncode for process in processes] == [0] * 10, errors
     check_schema(empty_database_url)
     works(empty_database_url)
 
@@ -157,7 +145,9 @@ def test_an_unknown_revision_is_refused(database_url: str) -> None:
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_is_not_utf8_is_refused_in_one_sentence(server_url: str, encoding: str) -> None:
     name = f"zart_{uuid4().hex[:12]}"
-    create = sql.SQL("CREATE DATABASE {} ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    create = sql.SQL(
+        "CREATE DATABASE {} ENCODING {} LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(create.format(sql.Identifier(name), encoding))
         try:

@@ -1,7 +1,7 @@
 """The cost of every statement follows its batch: not the history, not the sleepers, not unknown work at the head.
 
-The plans are made while the tables are empty and kept for the session, as in a worker that was started first; then the
-tables are filled, without ANALYZE. Rows read are counted by the server within the transaction.
+The plans are made while the tables are tiny, and known to be, and are kept for the session, as in a worker that was
+started first; then the tables are filled, without ANALYZE. Rows read are counted by the server within the transaction.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ UNKNOWN = Handler("unknown", "1", current=True, timeout=None)
 FILL = """
 CREATE TEMPORARY TABLE filler AS SELECT gen_random_uuid() AS id, n FROM generate_series(1, {many}) n;
 -- finished runs, each with a journal
+INSERT INTO zart_executions (execution_id, workflow, input_hash, current_run_id)
+  SELECT 'done' || n, 'wf', '', id FROM filler;
 INSERT INTO zart_execution_runs (run_id, execution_id, workflow, queue, state, finished_at)
   SELECT id, 'done' || n, 'wf', 'default', 'completed', now() FROM filler;
 INSERT INTO zart_steps (run_id, ident, seq, kind, outcome, turn) SELECT id, 's', 1, 's', 'o', 1 FROM filler;
@@ -60,6 +62,10 @@ class Crowd:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.worker = scene.worker()
+        self.session = scene.session()
+        for _ in range(3):
+            self._live_once()
+        scene.sql("VACUUM ANALYZE")  # the tables are known to be tiny
         self.session = scene.session()
         for _ in range(8):  # enough for the server to keep a plan for good
             self._live_once()
@@ -187,7 +193,7 @@ def test_a_claim_uses_the_index_of_ready_tasks(crowd: Crowd) -> None:
 def test_a_flush_of_plain_records_reads_their_tasks(crowd: Crowd) -> None:
     records = [step(run, f"n{number}", number) for run in crowd.runs for number in range(5)]
 
-    assert crowd.rows_read(flush(crowd.worker, steps=records)) <= (0, len(records) + 5)
+    crowd.reads_at_most(flush(crowd.worker, steps=records), indexed=len(records) + 5)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +245,6 @@ def test_a_start_and_a_cancel_read_a_few_rows(crowd: Crowd) -> None:
 def test_loading_reads_the_journals_that_are_asked_for(crowd: Crowd) -> None:
     some: list[UUID] = crowd.runs[1:4]
 
-    crowd.reads_at_most(runs.load_inputs(some), indexed=9)
+    crowd.reads_at_most(runs.load_inputs(some), indexed=20)
     crowd.reads_at_most(steps.load_journals([(run, None) for run in some]), indexed=20)
-    crowd.reads_at_most(steps.load_attempts(some), indexed=9)
+    crowd.reads_at_most(steps.load_attempts(some), indexed=20)

@@ -21,6 +21,9 @@ from zart_core.items import (
 from zart_core.journal import UNSET, AttemptRecord, Kind, Outcome, Record
 
 
+MOST_CLAIMS = 1000
+
+
 @dataclass
 class Wait:
     """An open wait of the run."""
@@ -57,6 +60,8 @@ class MemoryStore:
     waits: dict[str, Wait] = field(default_factory=dict)
     mailbox: list[Mail] = field(default_factory=list)
     consumed: dict[str, Mail] = field(default_factory=dict)
+    awaited: list[str] = field(default_factory=list)
+    """What the run was parked for."""
     sent: int = 0
     epoch: int = 0
     ending: tuple[str, bytes | None] | None = None
@@ -75,6 +80,7 @@ class MemoryStore:
 
     def claim(self, turn_bits: int, now: float) -> list[Record]:
         """Take the run: raise its epoch and return what has come meanwhile, with its turn."""
+        assert self.epoch < MOST_CLAIMS, "the run is claimed again and again"
         self.epoch += 1
         return self._give_turns(self.epoch << turn_bits, now)
 
@@ -92,7 +98,7 @@ class MemoryStore:
 
     def next_attempt(self, now: float) -> float | None:
         """Return the seconds until a step is to be tried again, or has timed out."""
-        open_ = [f for i, f in self.failures.items() if i not in self.records]
+        open_ = [f for i, f in self.failures.items() if i not in self.records and i in self.awaited]
         times = [t for f in open_ for t in (f.due_at, f.deadline_at) if t is not None]
         return max(min(times) - now, 0.0) if times else None
 
@@ -112,6 +118,7 @@ class MemoryStore:
             case ParkItem():
                 come = [self.records[i] for i in item.awaited if i in self.records]
                 stays = any(r.turn is not None or self._has_come(r, now) for r in come)
+                self.awaited = item.awaited
                 return Answer("unparked" if stays else "parked")
             case EndItem():
                 self.ending = (item.state, item.payload)

@@ -64,7 +64,7 @@ END $$;
 -- has unwound. A repeated request keeps the first time and reason.
 -- Locks: the run's task row, before anything is looked at.
 CREATE FUNCTION zart_cancel_v1(p_execution_id text, p_reason text, OUT status text, OUT state text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   v_run   uuid;
   v_tried uuid;

@@ -1,7 +1,7 @@
 -- End what nobody ended in time: runs without an owner past their deadline, and runs whose owner did not obey a
 -- deadline or a cancel within `p_grace` seconds.
 CREATE FUNCTION zart_end_overdue_v1(p_limit integer, p_grace float8, p_deadline_payload bytea) RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
   RETURN zart_end_overdue_idle_v1(p_limit, p_deadline_payload)
        + zart_end_overdue_owned_v1(p_limit, p_grace, p_deadline_payload);

@@ -5,7 +5,7 @@
 CREATE FUNCTION zart_start_v1(p_execution_id text, p_run_id uuid, p_workflow text, p_version text, p_queue text,
                               p_priority integer, p_input_hash bytea, p_input bytea, p_tags jsonb, p_delay float8,
                               p_at timestamptz, OUT status text, OUT run_id uuid, OUT workflow text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   v_due timestamptz := coalesce(p_at, clock_timestamp() + p_delay * interval '1 second');
 BEGIN

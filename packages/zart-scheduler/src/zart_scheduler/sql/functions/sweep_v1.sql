@@ -63,7 +63,7 @@ END $$;
 -- claim: a turn above the claim's own.
 -- Locks: the task rows, SKIP LOCKED. Their owners are dead, so that no fence of theirs can pass any more.
 CREATE FUNCTION zart_requeue_dead_v1(p_limit integer) RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   v_tasks uuid[];
   v_task  zart_tasks;
