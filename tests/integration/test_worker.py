@@ -83,3 +83,20 @@ async def test_a_waiting_run_says_so_and_is_cancelled_at_once(database_url: str)
                 await asyncio.sleep(0.02)
         await handle.cancel("changed my mind")
         assert await handle.status() is RunState.CANCELLED
+
+
+async def _quiet() -> str:
+    return "done"
+
+
+quiet: Workflow[[], str] = Workflow(_quiet, "quiet", queue="slow", priority=7)
+
+
+async def test_a_start_by_name_goes_to_the_workflows_own_queue(database_url: str) -> None:
+    config = WorkerConfig(queues=("slow",), poll_interval="100ms", lease="2s")
+    async with Client(database_url) as client, Worker(client, quiet, config=config):
+        handle = await client.start("quiet")
+        assert await handle.result(20) == "done"
+        assert (await handle.describe()).run.queue == "slow"
+        by_input = await client.start_input("quiet")
+        assert await by_input.result(20) == "done"

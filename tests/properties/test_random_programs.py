@@ -14,7 +14,7 @@ from tests.properties.programs import BRANCHES
 from tests.properties.trials import Found, order_free_trial, trial
 from tests.support import virtual_time
 
-PROGRAMS = int(os.environ.get("ZART_FUZZ_PROGRAMS", "600"))
+PROGRAMS = int(os.environ.get("ZART_FUZZ_PROGRAMS", "400"))
 SEED = int(os.environ.get("ZART_FUZZ_SEED", "0"))
 CHUNKS = 6
 

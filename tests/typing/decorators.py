@@ -44,7 +44,7 @@ async def plain(order: int) -> str:
     return await bare(order)
 
 
-@durable("named", version="2", timeout="30m", queue="slow", priority=3, on_divergence="block", max_crashes=1)
+@durable("named", version="2", timeout="30m", queue="slow", priority=3, on_divergence="block")
 async def with_options(order: int, note: str = "") -> dict[str, int]:
     return {note: order}
 

@@ -42,7 +42,6 @@ def reserve_inventory(order_id: str) -> list[str]:
     queue="orders",
     priority=5,
     on_divergence="block",
-    max_crashes=2,
 )
 async def order_fulfillment(order: Order, note: str = "") -> dict[str, str]:
     """Fulfil an order."""
@@ -62,7 +61,7 @@ def test_options_are_kept() -> None:
     assert isinstance(order_fulfillment, Workflow)
     assert (order_fulfillment.name, order_fulfillment.version) == ("order-fulfillment", "2")
     assert (order_fulfillment.timeout, order_fulfillment.queue) == (1800.0, "orders")
-    assert (order_fulfillment.priority, order_fulfillment.max_crashes) == (5, 2)
+    assert order_fulfillment.priority == 5
     assert (order_fulfillment.on_divergence, order_fulfillment.current) == ("block", True)
     assert isinstance(charge, Step)
     assert (charge.policy.retries, charge.policy.delay) == (3, 2.0)
@@ -215,7 +214,6 @@ async def _asynchronous() -> None: ...
         (lambda: durable(queue="")(_asynchronous), "queue"),
         (lambda: durable(priority=99_999)(_asynchronous), "priority"),
         (lambda: durable(on_divergence="guess")(_asynchronous), "on_divergence"),  # type: ignore[call-overload] # refused
-        (lambda: durable(max_crashes=0)(_asynchronous), "max_crashes"),
         (lambda: durable(timeout=0)(_asynchronous), "timeout"),
         (lambda: step("charge-{order}")(_sync), "{order}"),
         (lambda: step("charge-{")(_sync), "braces"),

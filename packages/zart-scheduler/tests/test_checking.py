@@ -41,6 +41,8 @@ def _registered(fn: Any) -> RegisteredWorkflow:
         workflow.input_schema(),
         None,
         current=True,
+        queue=workflow.queue,
+        priority=workflow.priority,
         last_seen_at=datetime.now(UTC),
     )
 

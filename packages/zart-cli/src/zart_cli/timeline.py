@@ -62,14 +62,15 @@ def next_command(details: ExecutionDetails) -> str | None:
     if details.state is RunState.FAILED:
         return f"zart runs steps {name} -o json  shows every attempt in full"
     if details.state is RunState.BLOCKED:
-        return "deploy the code that recorded it, or see the reason above"
+        return f"zart runs cancel {name}  ends it; then start it anew under another id"
     if details.state.is_terminal:
         return None
     event = next((wait for wait in details.waiting_for if wait.kind == "event"), None)
     if event is not None:
         return f"zart events send {name} {shlex.quote(event.name)} -d '{{...}}'"
     if any(wait.kind == "worker" for wait in details.waiting_for):
-        return f"zart worker MODULE  with the module that defines {details.workflow}"
+        queue = "" if details.run.queue == "default" else f" -q {shlex.quote(details.run.queue)}"
+        return f"zart worker MODULE{queue}  with the module that defines {details.workflow}"
     return f"zart runs wait {name}"
 
 

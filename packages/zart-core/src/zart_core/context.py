@@ -24,13 +24,6 @@ from zart_core.retry import RetryPolicy
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MAX_SECONDS = 100 * 366 * 86400.0
-"""Longest sleep or wait: about a hundred years."""
-
-
-def _length(value: Duration, what: str) -> float:
-    return min(seconds(value, what=what), MAX_SECONDS)
-
 
 def sleep(name: str, duration: Duration) -> Call[None]:
     """Wait durably: the wake-up time is recorded once, and a parked run holds nothing but a row.
@@ -39,7 +32,7 @@ def sleep(name: str, duration: Duration) -> Call[None]:
         name: What the sleep is called in the records.
         duration: Seconds, `timedelta` or text such as "3d". Zero and less is over at once.
     """
-    length = _length(duration, "duration of a sleep")
+    length = seconds(duration, what="duration of a sleep")
     body = require_body("sleep()")
     return Call(body, check_name("sleep", name), SleepOperation(name, length, None))
 
@@ -76,7 +69,7 @@ def wait_for_event(name: str, payload_type: Any = Any, *, timeout: Duration | No
         EventTimeout: None came in time. The wait consumes nothing then.
         PayloadInvalid: The payload has another shape.
     """
-    limit = None if timeout is None else _length(timeout, "timeout")
+    limit = None if timeout is None else seconds(timeout, what="timeout")
     codec = Codec.of(payload_type, what=f"payload of event {name!r}")
     body = require_body("wait_for_event()")
     return Call(body, check_name("event", name), EventOperation(name, codec, limit))

@@ -188,7 +188,6 @@ class Workflow(Generic[P, R]):
         queue: str = "default",
         priority: int = 0,
         on_divergence: str = "warn",
-        max_crashes: int = 5,
         leading: tuple[Any, ...] = (),
         localns: Mapping[str, Any] | None = None,
     ) -> None:
@@ -198,8 +197,6 @@ class Workflow(Generic[P, R]):
             )
         if on_divergence not in ("warn", "block"):
             raise ConfigurationError(f"on_divergence must be 'warn' or 'block', not {on_divergence!r}")
-        if not isinstance(max_crashes, int) or max_crashes < 1:
-            raise ConfigurationError(f"max_crashes must be a whole number of at least 1, not {max_crashes!r}")
         if not isinstance(priority, int) or not -32768 <= priority <= 32767:  # noqa: PLR2004 - smallint
             raise ConfigurationError(
                 f"priority must be a whole number from -32768 to 32767, not {priority!r}"
@@ -208,12 +205,7 @@ class Workflow(Generic[P, R]):
         self.name = check_name("workflow", default_name(fn) if name is None else name)
         self.version = check_name("workflow's version", version)
         self.queue = check_name("queue", queue)
-        self.current, self.priority, self.on_divergence, self.max_crashes = (
-            current,
-            priority,
-            on_divergence,
-            max_crashes,
-        )
+        self.current, self.priority, self.on_divergence = current, priority, on_divergence
         self.timeout = check_timeout(timeout, "global")
         self.leading = leading
         self._localns = dict(localns or {})

@@ -4,11 +4,10 @@
       ConfigurationError   WorkflowNotFound  DuplicateName  SchemaOutOfDate  InvalidText
       UsageError           NotInRun  NestedStep  CallReused  CallNotAwaited  DuplicateKey  WrongTask
       ExecutionError       ExecutionNotFound  ExecutionConflict  ExecutionFailed  ExecutionCancelled
-                           ExecutionBlocked  RunFinished  IllegalTransition  WorkerCrashed
+                           ExecutionBlocked  RunFinished  IllegalTransition
       StepError            StepFailed  StepTimeout  NonRetryable
       EventTimeout  DeadlineExceeded  WaitTimeout
       PayloadError         PayloadInvalid  PayloadTooLarge
-      Divergence
       StoreError           StoreUnavailable  StoreConflict
 
 The facts are also `args`, so that every error survives `pickle` and `copy`. `StepTimeout`, `EventTimeout`,
@@ -279,22 +278,6 @@ class IllegalTransition(ExecutionError):
         return f"cannot {self.action} execution {self.execution_id!r}: it is {self.state}"
 
 
-class WorkerCrashed(ExecutionError):
-    """The run's worker died `crashes` times in a row without recording anything for it."""
-
-    code = "ZART-E009"
-
-    def __init__(self, execution_id: str, crashes: int) -> None:
-        super().__init__(execution_id, crashes)
-        self.crashes = crashes
-
-    def __str__(self) -> str:
-        return (
-            f"the worker died {self.crashes} times in a row while running {self.execution_id!r} and nothing was "
-            f"recorded in between; look for what kills the process (memory, a crash in C code) and start it again"
-        )
-
-
 class StepError(ZartError):
     """Something about one step."""
 
@@ -391,12 +374,6 @@ class PayloadTooLarge(PayloadError):
             f"{self.what} takes {self.size:,} bytes when stored, the limit is {self.limit:,}; "
             f"store the data elsewhere and pass a reference to it"
         )
-
-
-class Divergence(ZartError):
-    """Today's code does not fit what the run has recorded."""
-
-    code = "ZART-D001"
 
 
 class StoreError(ZartError):

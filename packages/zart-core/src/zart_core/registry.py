@@ -48,7 +48,6 @@ class Registry:
         queue: str = "default",
         priority: int = 0,
         on_divergence: str = "warn",
-        max_crashes: int = 5,
     ) -> Workflow[..., R]:
         """Register `async def fn(ctx: Context, ...)` as a workflow and return it."""
         workflow: Workflow[..., R] = Workflow(
@@ -60,7 +59,6 @@ class Registry:
             queue=queue,
             priority=priority,
             on_divergence=on_divergence,
-            max_crashes=max_crashes,
             leading=(Context(),),
         )
         self.add(workflow)

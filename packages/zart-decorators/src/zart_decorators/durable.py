@@ -35,7 +35,6 @@ def durable(
     queue: str = "default",
     priority: int = 0,
     on_divergence: Literal["warn", "block"] = "warn",
-    max_crashes: int = 5,
 ) -> DurableDecorator: ...
 def durable(
     name: Any = None,
@@ -46,7 +45,6 @@ def durable(
     queue: str = "default",
     priority: int = 0,
     on_divergence: Literal["warn", "block"] = "warn",
-    max_crashes: int = 5,
 ) -> Any:
     """Make an async function a durable workflow. With or without parentheses.
 
@@ -61,7 +59,6 @@ def durable(
         queue: Where runs wait for a worker, unless the start says otherwise.
         priority: -32768 to 32767, the higher number first, unless the start says otherwise.
         on_divergence: "warn" or "block": what a run does whose step has other arguments than recorded.
-        max_crashes: As many deaths of the worker in a row, with nothing recorded in between, fail the run.
 
     Raises:
         ConfigurationError: The function is not async, or an option cannot be.
@@ -77,7 +74,6 @@ def durable(
             queue=queue,
             priority=priority,
             on_divergence=on_divergence,
-            max_crashes=max_crashes,
             localns=local_names(frame),
         )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from zart_core.spi import Duration, parse_size, seconds
 from zart_core.errors import ConfigurationError
+from zart_core.spi import Duration, parse_size, seconds
 
 MIN_LEASE = 1.0
 """Shortest lease in seconds: a renewal needs its round trips."""

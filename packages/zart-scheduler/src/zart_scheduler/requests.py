@@ -17,6 +17,7 @@ from zart_scheduler.limits import aware, check_id, check_tags, check_word
 from zart_scheduler.store import executions
 from zart_scheduler.store.executions import Started
 from zart_scheduler.store.statement import Statement
+from zart_scheduler.store.workflows import RegisteredWorkflow
 
 _PRIORITIES = range(-32768, 32768)
 _CONFLICTS = ("return", "reject")
@@ -30,8 +31,8 @@ class PlainOptions(TypedDict, total=False):
             1-255 characters, no control characters, no `~`. Default: a random one.
         at: Not before this moment, an aware datetime.
         delay: Not before so long from now, by the database's clock; seconds, `timedelta` or text such as "5m".
-        queue: Where it waits for a worker. Default: the workflow's queue, "default" by name.
-        priority: -32768 to 32767, the higher number first. Default: the workflow's, 0 by name.
+        queue: Where it waits for a worker. Default: the workflow's queue; "default" by a name nobody has registered.
+        priority: -32768 to 32767, the higher number first. Default: the workflow's; 0 by such a name.
         tags: Texts to find it by, at most 8 KiB together.
         on_conflict: What a start of an existing execution does: "return" it (default), or "reject".
     """
@@ -95,9 +96,14 @@ def invocation_of(target: object, args: tuple[Any, ...]) -> Invocation[Any]:
 
 
 def start_request(
-    workflow: Workflow[Any, Any] | str, stored: bytes, options: Mapping[str, Any]
+    workflow: Workflow[Any, Any] | str,
+    stored: bytes,
+    options: Mapping[str, Any],
+    registered: RegisteredWorkflow | None = None,
 ) -> StartRequest:
     """Return the start of `workflow` with the input `stored`, a canonical JSON object by parameter name.
+
+    `registered` is what workers know of a workflow that is given by name, if any does.
 
     Raises:
         UsageError: An option cannot be.
@@ -119,8 +125,8 @@ def start_request(
         input_hash=input_hash(stored),
         input=stored,
         version=definition.version if definition else "",
-        queue=_queue(options.get("queue"), definition),
-        priority=_priority(options.get("priority"), definition),
+        queue=_queue(options.get("queue"), definition or registered),
+        priority=_priority(options.get("priority"), definition or registered),
         tags=check_tags(options.get("tags")),
         delay=_delay(options.get("delay"), at),
         at=None if at is None else aware("at", at),
@@ -156,13 +162,13 @@ def new_run_id() -> UUID:
     return UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise)
 
 
-def _queue(given: str | None, workflow: Workflow[Any, Any] | None) -> str:
+def _queue(given: str | None, workflow: Workflow[Any, Any] | RegisteredWorkflow | None) -> str:
     if given is not None:
         return check_word("queue", given)
     return workflow.queue if workflow else "default"
 
 
-def _priority(given: int | None, workflow: Workflow[Any, Any] | None) -> int:
+def _priority(given: int | None, workflow: Workflow[Any, Any] | RegisteredWorkflow | None) -> int:
     if given is None:
         return workflow.priority if workflow else 0
     if isinstance(given, bool) or not isinstance(given, int) or given not in _PRIORITIES:

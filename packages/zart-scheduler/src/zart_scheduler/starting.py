@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from zart_core import Workflow, WorkflowNotFound
@@ -19,17 +19,20 @@ from zart_scheduler.store.executions import Started
 async def prepare_start(
     access: Access, target: object, args: tuple[Any, ...], options: Mapping[str, Any]
 ) -> StartRequest:
-    """Return the start of `target` with `args`; asks the database only for the names of arguments by position."""
+    """Return the start of `target` with `args`; by name, with what workers have registered of it."""
     invocation = invocation_of(target, args)
     workflow = invocation.workflow
     if isinstance(workflow, Workflow):
         return start_request(
             workflow, workflow.parameters.encode(invocation.args, invocation.kwargs), options
         )
-    names = await _parameters(access, workflow) if invocation.args else ()
+    found = await access.read(workflows.get(workflow))
+    if found is None and invocation.args:
+        raise await _not_found(access, workflow)
+    names = found.parameters if found is not None else ()
     named = named_arguments(workflow, names, invocation.args, invocation.kwargs)
     stored = encode_plain(named, f"input of workflow {workflow!r}", given_only=True)
-    return start_request(workflow, stored, options)
+    return start_request(workflow, stored, options, found)
 
 
 async def prepare_input(
@@ -43,7 +46,7 @@ async def prepare_input(
     """
     found = await access.read(workflows.get(name))
     if found is not None:
-        return start_request(name, stored_input(found, value), options)
+        return start_request(name, stored_input(found, value), options, found)
     if not allow_unknown:
         raise await _not_found(access, name)
     return start_request(name, unchecked_input(value), options)
@@ -61,13 +64,6 @@ def handle_of(access: Access, request: StartRequest, answer: Started) -> Handle[
         ExecutionConflict: Something else has the id.
     """
     return Handle(access, request.execution_id, request.definition, existing=existed(request, answer))
-
-
-async def _parameters(access: Access, name: str) -> Sequence[str]:
-    found = await access.read(workflows.get(name))
-    if found is None:
-        raise await _not_found(access, name)
-    return found.parameters
 
 
 async def _not_found(access: Access, name: str) -> WorkflowNotFound:

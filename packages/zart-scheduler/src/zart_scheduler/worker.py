@@ -175,6 +175,8 @@ class Worker:
                             input_schema=workflow.input_schema(),
                             result_schema=workflow.result_schema(),
                             current=workflow.current,
+                            queue=workflow.queue,
+                            priority=workflow.priority,
                         ),
                     )
 

@@ -19,7 +19,11 @@ _GET = _SQL["get_workflow"]
 
 
 class RegisteredWorkflow(NamedTuple):
-    """A workflow version; `parameters` in order, `required` those without a default."""
+    """A workflow version, as the last worker that knew it has said.
+
+    `parameters` are in order, `required` those without a default; `queue` and `priority` are where its starts go that
+    say nothing else.
+    """
 
     workflow: str
     version: str
@@ -28,6 +32,8 @@ class RegisteredWorkflow(NamedTuple):
     input_schema: Mapping[str, Any] | None
     result_schema: Mapping[str, Any] | None
     current: bool
+    queue: str
+    priority: int
     last_seen_at: datetime
 
 
@@ -40,6 +46,8 @@ def upsert(
     input_schema: Mapping[str, Any] | None,
     result_schema: Mapping[str, Any] | None,
     current: bool,
+    queue: str = "default",
+    priority: int = 0,
 ) -> Statement[None]:
     """Register a workflow version, or say that it was seen again."""
     params = {
@@ -50,6 +58,8 @@ def upsert(
         "input_schema": None if input_schema is None else Json(input_schema),
         "result_schema": None if result_schema is None else Json(result_schema),
         "current": current,
+        "queue": queue,
+        "priority": priority,
     }
     return Statement(_UPSERT, params, nothing)
 
@@ -66,17 +76,9 @@ def get(workflow: str, version: str | None = None) -> Statement[RegisteredWorkfl
 
 
 def _registered(row: Row) -> RegisteredWorkflow:
-    name, version, parameters, required, input_schema, result_schema, current, seen = row
-    return RegisteredWorkflow(
-        name,
-        version,
-        tuple(parameters),
-        tuple(required),
-        _schema(input_schema),
-        _schema(result_schema),
-        current,
-        seen,
-    )
+    name, version, parameters, required, input_schema, result_schema, *rest = row
+    schemas = _schema(input_schema), _schema(result_schema)
+    return RegisteredWorkflow(name, version, tuple(parameters), tuple(required), *schemas, *rest)
 
 
 def _schema(text: str | None) -> Mapping[str, Any] | None:

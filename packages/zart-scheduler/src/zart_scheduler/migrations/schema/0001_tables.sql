@@ -173,6 +173,8 @@ CREATE TABLE zart_workflows (
   input_schema  json,
   result_schema json,
   current       boolean          NOT NULL,
+  queue         text COLLATE "C" NOT NULL,
+  priority      smallint         NOT NULL,
   last_seen_at  timestamptz      NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (workflow, version)
 );
