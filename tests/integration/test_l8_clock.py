@@ -16,6 +16,8 @@ from zart_scheduler import Client, Worker, WorkerConfig
 pytestmark = pytest.mark.anyio
 
 CONFIG = WorkerConfig(lease=LEASE, poll_interval="100ms")
+LONG = WorkerConfig(lease="60s", poll_interval="100ms")
+"""Nothing is taken away from its owner within a test: it obeys."""
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600])
@@ -61,12 +63,11 @@ async def test_a_skewed_worker_takes_nothing_over_that_lives(cluster: Cluster) -
 async def test_a_running_run_ends_at_its_deadline_and_its_late_result_is_dropped(
     cluster: Cluster, workflow: Any
 ) -> None:
-    async with Client(cluster.url) as client, Worker(client, workflows, config=CONFIG):
+    async with Client(cluster.url) as client, Worker(client, workflows, config=LONG):
         handle = await client.start(workflow, 2.5)
         began = time.monotonic()
         with pytest.raises(ExecutionFailed) as failed:
             await handle.result(10)
-        assert time.monotonic() - began < 1 + LEASE + 1.5
         assert failed.value.failure.kind == "DeadlineExceeded"
         await until(lambda: time.monotonic() - began > 3)  # the step is over by now
     assert await cluster.value("SELECT count(*) FROM zart_steps WHERE outcome = 'o'") == 0
@@ -104,7 +105,7 @@ async def test_a_run_whose_owner_ignores_the_deadline_is_taken_away_after_one_le
 
 
 async def test_a_deadline_passes_although_the_body_swallows_everything(cluster: Cluster) -> None:
-    async with Client(cluster.url) as client, Worker(client, workflows, config=CONFIG):
+    async with Client(cluster.url) as client, Worker(client, workflows, config=LONG):
         handle = await client.start(workflows.swallowing)
         with pytest.raises(ExecutionFailed) as failed:
             await handle.result(1 + LEASE + 4)

@@ -119,7 +119,7 @@ async def test_a_retry_that_falls_due_while_its_run_is_being_parked_runs_once(cl
     due = "SELECT next_at + interval '0.2 s' < clock_timestamp() FROM zart_step_attempts"
     async with Client(cluster.url) as client, _worker_behind_a_proxy(cluster) as proxy:
         park = proxy.catch('"parks"')
-        handle = await client.start(workflows.retrying)
+        handle = await client.start(workflows.retrying, 1.0)
         await until(lambda: len(cluster.effects()) == 1)
         async with cluster.holding("SELECT 1 FROM zart_tasks FOR UPDATE") as held:
             await until(park.held.is_set)  # `busy`

@@ -240,15 +240,18 @@ async def clock(seconds: float) -> float:
 
 
 @step("flaky", retry="fixed(2, 300ms)")
-async def flaky() -> int:
-    if (times := take_effect()) < 3:
+async def flaky(seconds: float) -> int:
+    """Fail at once, fail after some time, succeed."""
+    if (times := take_effect()) == 2:
+        await asyncio.sleep(seconds)
+    if times < 3:
         raise GatewayDown("try again")
     return times
 
 
 @durable("flaky")
-async def retrying() -> int:
-    return await flaky()
+async def retrying(seconds: float = 0) -> int:
+    return await flaky(seconds)
 
 
 @durable("limited", timeout="1s")
