@@ -2,7 +2,12 @@
 
 import pytest
 
-pytest_plugins = ["tests.support.cluster", "tests.support.database", "tests.support.logs", "tests.support.programs"]
+pytest_plugins = [
+    "tests.support.cluster",
+    "tests.support.database",
+    "tests.support.logs",
+    "tests.support.programs",
+]
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from tests.support import virtual_time
 from tests.support.memory_host import MemoryHost
 from tests.support.memory_store import MemoryStore
 from tests.support.virtual_time import InlineExecutor
+
 from zart_core import Failure, Step, Workflow, faults
 from zart_core.executor import ActiveRun
 from zart_core.items import Item

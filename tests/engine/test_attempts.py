@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.engine.living import Body, crash_after, ledger, live, note, replay
 from tests.support.memory_host import MemoryHost
+
 from zart_core import (
     ConfigurationError,
     NonRetryable,
@@ -139,7 +140,9 @@ def test_failed_attempts_are_recorded_so_that_a_crash_neither_resets_nor_spends_
     assert [entry.partition(", ")[2] for entry in ledger] == [f"attempt {n}" for n in (1, 2, 3, 4)]
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(1), StopAsyncIteration(2), GeneratorExit()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), StopIteration(1), StopAsyncIteration(2), GeneratorExit()]
+)
 @pytest.mark.parametrize("kind", ["async", "sync"])
 def test_what_would_stop_a_worker_is_a_failure_of_the_step(error: BaseException, kind: str) -> None:
     async def asynchronous() -> None:
@@ -148,7 +151,9 @@ def test_what_would_stop_a_worker_is_a_failure_of_the_step(error: BaseException,
     def synchronous() -> None:
         raise error
 
-    step: Step[[], None] = Step(asynchronous if kind == "async" else synchronous, "exits", retry="fixed(1, 1s)")
+    step: Step[[], None] = Step(
+        asynchronous if kind == "async" else synchronous, "exits", retry="fixed(1, 1s)"
+    )
 
     async def body() -> str:
         try:
@@ -218,7 +223,9 @@ def test_a_global_timeout_is_one_deadline_over_all_attempts() -> None:
 
 
 def test_a_timeout_per_attempt_begins_anew() -> None:
-    step = failing(3, lambda n: ValueError(n), retry="fixed(9, 2s)", timeout="3s", timeout_scope="per_attempt")
+    step = failing(
+        3, lambda n: ValueError(n), retry="fixed(9, 2s)", timeout="3s", timeout_scope="per_attempt"
+    )
     assert live(body_of(step)).value == "done"
     assert live(body_of(slow(4, timeout="3s", timeout_scope="per_attempt"))).failure.kind == "StepTimeout"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.engine.living import Body, ledger, live, note, replay, started
+
 from zart_core import Step, Workflow, capture, sleep, wait_for_event
 
 
@@ -68,7 +69,9 @@ def test_a_record_of_another_kind_blocks(before: Body, after: Body) -> None:
 def loop_over(*orders: str, key: Callable[[str], str] | None = None) -> Body:
     async def body() -> list[str]:
         calls = [charge(order) for order in orders]
-        return [await (call.keyed(key(order)) if key else call) for call, order in zip(calls, orders, strict=True)]
+        return [
+            await (call.keyed(key(order)) if key else call) for call, order in zip(calls, orders, strict=True)
+        ]
 
     return body
 
@@ -92,7 +95,9 @@ def test_other_arguments_of_a_keyed_call_are_warned_about(caplog: pytest.LogCapt
     assert "':charge#=b'" in caplog.text
 
 
-def test_other_arguments_of_the_only_call_of_its_name_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_arguments_of_the_only_call_of_its_name_are_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert replay(live(loop_over("a")), loop_over("b")).value == ["a"]
     assert "recorded with other arguments" in caplog.text
 
@@ -117,7 +122,10 @@ def test_arguments_are_compared_by_parameter_and_without_what_is_not_one(same: C
     async def body() -> list[str]:
         return [await same(), await charge("b")]
 
-    assert replay(live(loop_over("a", "b")), Workflow(body, "test", on_divergence="block")).value == ["a", "b"]
+    assert replay(live(loop_over("a", "b")), Workflow(body, "test", on_divergence="block")).value == [
+        "a",
+        "b",
+    ]
 
 
 def test_durations_and_timeouts_are_no_arguments() -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.engine.living import ledger, live, note, replay
 from tests.support import virtual_time
 from tests.support.memory_host import MemoryHost
+
 from zart_core import ConfigurationError, EventTimeout, Step, Workflow, sleep, sleep_until, wait_for_event
 from zart_core.host import Left
 from zart_core.items import CollectItem, Item, ParkItem
@@ -162,7 +163,9 @@ def test_a_body_that_sleeps_in_memory_keeps_its_slot_and_is_told_so(caplog: pyte
     assert caplog.text.count("cannot park") == 1
 
 
-def test_a_body_that_works_under_a_timeout_in_memory_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_body_that_works_under_a_timeout_in_memory_is_not_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def work() -> None:
         await asyncio.sleep(3)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.support.memory_host import MemoryHost
 from tests.support.memory_store import MemoryStore
+
 from zart_core import Step, Workflow, sleep
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

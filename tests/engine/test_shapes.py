@@ -8,8 +8,10 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from tests.engine.living import Body, bare, crash_after, ledger, live, note, replay, started
+
 from zart_core import Step, capture, sleep
 
 
@@ -63,7 +65,11 @@ async def create_task() -> Any:
 
 
 async def create_task_of_a_call() -> Any:
-    tasks = [asyncio.create_task(slowly("a", 0.3)), asyncio.create_task(bare()), asyncio.ensure_future(bare())]
+    tasks = [
+        asyncio.create_task(slowly("a", 0.3)),
+        asyncio.create_task(bare()),
+        asyncio.ensure_future(bare()),
+    ]
     return [await task for task in tasks]
 
 
@@ -123,7 +129,9 @@ async def first_completed() -> Any:
 
 
 async def first_completed_with_cancelled_losers() -> Any:
-    tasks = [asyncio.create_task(branch(name, seconds)) for name, seconds in [("a", 0.2), ("b", 0.1), ("c", 0.3)]]
+    tasks = [
+        asyncio.create_task(branch(name, seconds)) for name, seconds in [("a", 0.2), ("b", 0.1), ("c", 0.3)]
+    ]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     done = [task.done() for task in tasks]
     for task in tasks:
@@ -279,6 +287,36 @@ async def call_made_here_and_awaited_there() -> Any:
     return [await asyncio.create_task(there()), await bare()]
 
 
+async def anyio_task_group() -> Any:
+    order: list[str] = []
+
+    async def fill(name: str, seconds: float) -> None:
+        order.append(await slowly(name, seconds))
+
+    async with anyio.create_task_group() as group:
+        for name, seconds in [("a", 0.3), ("b", 0.1), ("c", 0.2)]:
+            group.start_soon(fill, name, seconds)
+    with anyio.move_on_after(60):
+        await note("in time")
+    return order
+
+
+async def anyio_task_group_with_a_failing_sibling() -> Any:
+    async def wait() -> None:
+        await slowly("a", 5)
+
+    async def fail() -> None:
+        await failing()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            group.start_soon(fail)
+    except* ValueError:
+        pass
+    return await note("after")
+
+
 SHAPES: list[Body] = [
     sequence,
     gather,
@@ -310,6 +348,8 @@ SHAPES: list[Body] = [
     callback_that_sets_a_future,
     task_in_an_empty_context,
     call_made_here_and_awaited_there,
+    anyio_task_group,
+    anyio_task_group_with_a_failing_sibling,
 ]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 

@@ -13,6 +13,7 @@ import pytest
 from tests.engine.living import Body, bare, ledger, live, note
 from tests.support import virtual_time
 from tests.support.memory_host import MemoryHost
+
 from zart_core import Step, Workflow, sleep, unwinding, wait_for_event
 from zart_core.control import DeadlinePassed, LeaseLost, RunCancelled, Signal, Suspend
 from zart_core.executor import ActiveRun
@@ -316,7 +317,9 @@ def test_l4_a_body_whose_lease_is_lost_unwinds_and_writes_nothing_more(shape: Bo
 
 @shapes
 @pytest.mark.parametrize("signal", [RunCancelled, DeadlinePassed])
-def test_a_cancelled_body_unwinds_and_the_run_ends_as_the_signal_says(shape: Body, signal: type[Signal]) -> None:
+def test_a_cancelled_body_unwinds_and_the_run_ends_as_the_signal_says(
+    shape: Body, signal: type[Signal]
+) -> None:
     global wait
     wait = forever
     log.clear()
@@ -588,9 +591,9 @@ def test_a_stopped_run_does_not_wait_for_a_thread() -> None:
     asyncio.run(main())
 
 
-
-
-def test_a_body_that_spins_when_it_is_stopped_does_not_hold_up_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_spins_when_it_is_stopped_does_not_hold_up_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(unwinding, "GRACE", 0.1)
 
     async def spins() -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from tests.engine.living import Body, ledger, live, note, replay
 from tests.support.memory_host import MemoryHost
+
 from zart_core import (
     PayloadInvalid,
     PayloadTooLarge,
@@ -66,7 +67,9 @@ def test_a_value_has_its_type_live_and_on_replay() -> None:
 
 
 @pytest.mark.parametrize("retry", [None, "fixed(3, 1s)"])
-def test_a_result_that_cannot_be_stored_is_the_steps_failure_at_once_and_can_be_caught(retry: str | None) -> None:
+def test_a_result_that_cannot_be_stored_is_the_steps_failure_at_once_and_can_be_caught(
+    retry: str | None,
+) -> None:
     async def lossy():  # type: ignore[no-untyped-def] # noqa: ANN202 - what is tested
         ledger.append("lossy")
         return {1, 2}
@@ -138,7 +141,9 @@ def _workflow(body: Body) -> Any:
     return Workflow(body, "test")
 
 
-@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]
+)
 def test_whatever_ends_a_body_is_the_failure_of_its_run_only(error: BaseException) -> None:
     async def body() -> None:
         await note("a")
@@ -253,7 +258,13 @@ def test_an_event_of_the_wrong_shape_is_an_error_of_the_body_live_and_on_replay(
 
 def test_what_chance_and_the_clock_say_is_recorded_once() -> None:
     async def body() -> list[Any]:
-        found = [await now(), await now(), await new_uuid(), await random_float(), await capture("four", _four)]
+        found = [
+            await now(),
+            await now(),
+            await new_uuid(),
+            await random_float(),
+            await capture("four", _four),
+        ]
         assert isinstance(found[0], datetime)
         assert found[0].tzinfo is UTC or found[0].utcoffset() == timedelta()
         assert isinstance(found[2], UUID)

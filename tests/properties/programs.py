@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from tests.properties.world import jitter, observe, the_world
+
 from zart_core import EventTimeout, Step, StepTimeout, capture, sleep, wait_for_event
 from zart_core.call import Call, StepCall
 
@@ -77,8 +78,30 @@ each: Step[[int], int] = Step(_slow, "each", timeout="4ms", timeout_scope="per_a
 
 # -- making programs
 
-LEAVES: tuple[str, ...] = ("step", "step", "bare", "sync", "capture", "flaky", "late", "slow", "sleep", "event")
-BRANCHES: tuple[str, ...] = ("par", "group", "race", "race", "list", "queue", "lock", "tasks", "shield", "patience")
+LEAVES: tuple[str, ...] = (
+    "step",
+    "step",
+    "bare",
+    "sync",
+    "capture",
+    "flaky",
+    "late",
+    "slow",
+    "sleep",
+    "event",
+)
+BRANCHES: tuple[str, ...] = (
+    "par",
+    "group",
+    "race",
+    "race",
+    "list",
+    "queue",
+    "lock",
+    "tasks",
+    "shield",
+    "patience",
+)
 SHAPES: tuple[str, ...] = ("seq", "try", "loop", "generator", *BRANCHES)
 ORDER_FREE: tuple[str, ...] = ("seq", "loop", "plain")
 
@@ -239,7 +262,12 @@ async def _race(nodes: list[Node], cancel: bool, x: int) -> int:
     else:
         await given_up(bare().named(f"won-{first}"))
     found = await asyncio.gather(*tasks, return_exceptions=True)
-    observe(("raced", tuple(type(value).__name__ if isinstance(value, BaseException) else value for value in found)))
+    observe(
+        (
+            "raced",
+            tuple(type(value).__name__ if isinstance(value, BaseException) else value for value in found),
+        )
+    )
     return first
 
 

@@ -11,6 +11,7 @@ from tests.properties.trials import Found, order_free_trial, trial
 from tests.support import memory_host, virtual_time
 from tests.support.memory_host import MemoryHost
 from tests.support.memory_store import MemoryStore
+
 from zart_core import attempts, delivery, executor
 from zart_core.call import Call
 from zart_core.executor import ActiveRun
@@ -85,7 +86,9 @@ def unordered_delivery(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
 
 def two_outcomes_per_pump(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
     deliver_next = ActiveRun._deliver_next
-    patch.setattr(ActiveRun, "_deliver_next", lambda self: deliver_next(self) and (deliver_next(self) or True))
+    patch.setattr(
+        ActiveRun, "_deliver_next", lambda self: deliver_next(self) and (deliver_next(self) or True)
+    )
     return MemoryHost
 
 
@@ -216,7 +219,9 @@ MUTANTS: list[tuple[Plant, Trial, int]] = [
 @pytest.mark.parametrize(
     ("plant", "one", "begin"), [pytest.param(*mutant, id=mutant[0].__name__) for mutant in MUTANTS]
 )
-def test_a_planted_bug_is_found(plant: Plant, one: Trial, begin: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_is_found(
+    plant: Plant, one: Trial, begin: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = virtual_time.run(first_found(one, plant(monkeypatch), begin))
     assert found is not None, f"{plant.__name__} lives through {MOST} programs"
     print(f"{plant.__name__}: seed {found.seed}: {found.violations[0][:200]}")

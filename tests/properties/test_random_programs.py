@@ -29,7 +29,9 @@ async def try_many(one: Callable[[int], Awaitable[Found]], seeds: range) -> list
 
 def _story(found: Found) -> str:
     wrong = "\n  ".join(found.violations[:5])
-    return f"seed {found.seed} (ZART_FUZZ_SEED={found.seed} ZART_FUZZ_PROGRAMS=1):\n  {wrong}\n  {found.program}"
+    return (
+        f"seed {found.seed} (ZART_FUZZ_SEED={found.seed} ZART_FUZZ_PROGRAMS=1):\n  {wrong}\n  {found.program}"
+    )
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from tests.properties.world import WatchedRun, World
 from tests.support.memory_host import RUN_ID, Chaos, MemoryHost
 from tests.support.memory_store import MemoryStore
 from tests.support.virtual_time import InlineExecutor
+
 from zart_core import Workflow, faults
 from zart_core.executor import TURN_BITS, ActiveRun
 from zart_core.items import Item
@@ -137,7 +138,9 @@ class Life:
         for trace in before.traces.values():
             if whole[: len(trace)] != trace:
                 at = world.first_difference(trace, whole)
-                before.fail(f"a pass saw {trace[at : at + 2]} where the replay saw {whole[at : at + 2]}, at {at}")
+                before.fail(
+                    f"a pass saw {trace[at : at + 2]} where the replay saw {whole[at : at + 2]}, at {at}"
+                )
 
     def violations(self) -> list[str]:
         """Return what is wrong."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid5
 
 from tests.support.memory_host import RUN_ID
+
 from zart_core.current import body_var, context
 from zart_core.executor import ActiveRun
 
@@ -133,7 +134,7 @@ _world: World | None = None
 
 def enter(world: World) -> None:
     """Make `world` the one that programs meet."""
-    global _world  # noqa: PLW0603 - steps are module-level functions, and programs run one at a time
+    global _world
     _world = world
 
 

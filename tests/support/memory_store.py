@@ -20,7 +20,6 @@ from zart_core.items import (
 )
 from zart_core.journal import UNSET, AttemptRecord, Kind, Outcome, Record
 
-
 MOST_CLAIMS = 1000
 
 
@@ -137,9 +136,7 @@ class MemoryStore:
                 del self.waits[identity]
                 self.records[identity] = Record(identity, Kind.EVENT, Outcome.TIMEOUT, None, None)
         come = [
-            replace(r, turn=turn)
-            for r in self.records.values()
-            if r.turn is None and self._has_come(r, now)
+            replace(r, turn=turn) for r in self.records.values() if r.turn is None and self._has_come(r, now)
         ]
         self.records.update({record.identity: record for record in come})
         return [replace(record) for record in come]

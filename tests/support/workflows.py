@@ -164,7 +164,7 @@ async def frozen() -> str:
 @step("block-loop")
 async def block_loop(seconds: float) -> int:
     take_effect()
-    time.sleep(seconds)  # noqa: ASYNC251 - the very fault that is tested
+    time.sleep(seconds)
     return os.getpid()
 
 

@@ -26,7 +26,12 @@ def test_a_trap_names_point_step_and_visit(text: str, trap: Trap) -> None:
 
 def test_a_trap_springs_at_the_visit_it_names() -> None:
     trap = Trap("after-commit", "charge", 2)
-    visits = [("before-commit", "charge"), ("after-commit", "charge"), ("after-commit", "ship"), ("after-commit", "charge")]
+    visits = [
+        ("before-commit", "charge"),
+        ("after-commit", "charge"),
+        ("after-commit", "ship"),
+        ("after-commit", "charge"),
+    ]
     assert [trap.springs(*visit) for visit in visits] == [False, False, False, True]
     assert Trap("after-commit", None, 1).springs("after-commit", "anything")
 
@@ -54,5 +59,7 @@ def test_an_armed_point_kills_the_process_at_once() -> None:
         "finally:\n print('never')"
     )
     environment = {"ZART_CRASH_AT": "after-effect:charge#2", "ZART_TESTING": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (-9, "alive\n")

@@ -27,7 +27,9 @@ def test_a_record_takes_the_place_of_one_of_the_same_identity() -> None:
 
 
 def test_a_position_is_inferred_where_several_records_of_a_name_share_a_scope() -> None:
-    journal = Journal([record(":a#0"), record(":b#0"), record(":b#1"), record(".0:a#0"), record(":c#=x"), record(":c#=y#1")])
+    journal = Journal(
+        [record(":a#0"), record(":b#0"), record(":b#1"), record(".0:a#0"), record(":c#=x"), record(":c#=y#1")]
+    )
     inferred = [prefix for prefix in (":a#", ":b#", ".0:a#", ":c#", ":d#") if journal.is_inferred(prefix)]
     assert inferred == [":b#"]
 

@@ -51,9 +51,9 @@ def test_an_unknown_workflow_names_those_that_are_known() -> None:
 
 
 def test_the_context_is_no_parameter_of_a_workflow_in_the_context_style() -> None:
-    workflow = Registry().workflow("order", in_context, timeout="5s", queue="orders", priority=3, max_crashes=2)
+    workflow = Registry().workflow("order", in_context, timeout="5s", queue="orders", priority=3)
     assert workflow.parameters.names == ("order",)
-    assert (workflow.timeout, workflow.queue, workflow.priority, workflow.max_crashes) == (5.0, "orders", 3, 2)
+    assert (workflow.timeout, workflow.queue, workflow.priority) == (5.0, "orders", 3)
 
 
 def test_adding_the_same_again_does_nothing_and_another_of_its_name_is_refused() -> None:

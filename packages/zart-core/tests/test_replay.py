@@ -64,14 +64,20 @@ def test_l12_a_cancelled_call_is_waited_for_and_never_delivered() -> None:
 
 @pytest.mark.parametrize("turn", [5, None])
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_l10_a_record_of_another_kind_diverges_whatever_its_outcome(outcome: Outcome, turn: int | None) -> None:
+def test_l10_a_record_of_another_kind_diverges_whatever_its_outcome(
+    outcome: Outcome, turn: int | None
+) -> None:
     decision = decide(Journal([record(":a#0", kind=Kind.EVENT, outcome=outcome, turn=turn)]), call(), "warn")
     assert isinstance(decision, Diverged)
     assert "recorded as a event, and today's code makes a sleep of it at" in decision.reason
 
 
-@pytest.mark.parametrize(("recorded", "given"), [(b"other", None), (None, b"other"), (None, None), (b"x", b"x")])
-def test_l10_arguments_that_are_not_known_to_differ_are_the_same(recorded: bytes | None, given: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("recorded", "given"), [(b"other", None), (None, b"other"), (None, None), (b"x", b"x")]
+)
+def test_l10_arguments_that_are_not_known_to_differ_are_the_same(
+    recorded: bytes | None, given: bytes | None
+) -> None:
     journal = Journal([record(":a#0", args_hash=recorded), record(":a#1")])
     assert decide(journal, call(args_hash=given), "block") == Recorded(5)
 

@@ -27,7 +27,11 @@ def now() -> float:
 
 
 async def run(
-    function: Callable[[], Any], threads: ThreadPoolExecutor, *, is_async: bool = True, deadline: float | None = None
+    function: Callable[[], Any],
+    threads: ThreadPoolExecutor,
+    *,
+    is_async: bool = True,
+    deadline: float | None = None,
 ) -> Attempted:
     return await attempt(function, is_async=is_async, deadline=deadline, threads=threads)
 
@@ -42,9 +46,13 @@ async def test_what_it_returns(threads: ThreadPoolExecutor) -> None:
     assert await run(value, threads, is_async=False) == Returned(7)  # it turned out to be a coroutine
 
 
-@pytest.mark.parametrize("error", [ValueError(1), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
+@pytest.mark.parametrize(
+    "error", [ValueError(1), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()]
+)
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_whatever_it_raises_is_its_own(error: BaseException, is_async: bool, threads: ThreadPoolExecutor) -> None:
+async def test_whatever_it_raises_is_its_own(
+    error: BaseException, is_async: bool, threads: ThreadPoolExecutor
+) -> None:
     async def fails() -> None:
         raise error
 

@@ -232,13 +232,9 @@ class BodyLoop(LoopWithoutIO):
         scope = parent if shares else parent.branch(getattr(coro, "__qualname__", ""))
         self.branches[task] = Branch(scope, context)
         if len(self.branches) > self._prune_at:
-            self.prune()
+            self.branches = {task: branch for task, branch in self.branches.items() if not task.done()}
+            self._prune_at = 2 * len(self.branches) + 64
         return task
-
-    def prune(self) -> None:
-        """Forget the tasks that are done."""
-        self.branches = {task: branch for task, branch in self.branches.items() if not task.done()}
-        self._prune_at = 2 * len(self.branches) + 64
 
     def call_soon(
         self,

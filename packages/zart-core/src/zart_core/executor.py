@@ -290,9 +290,10 @@ class ActiveRun:
         forgotten = CallNotAwaited((call.name, call.where) for call in self.open_calls.values())
         if left := ", ".join(waiting.call.name for waiting in self._delivery.waiting.values()):
             log.warning("%r ended with calls still open, which are cancelled: %s", self, left)
+        ending = conclude(body, self.workflow, self.host.max_payload, forgotten)
         self.attempts.give_up_all()
         self._unwinding.close_branches()
-        self._leave(EndItem(self, *conclude(body, self.workflow, self.host.max_payload, forgotten)))
+        self._leave(EndItem(self, *ending))
 
     def _leave(self, item: Item) -> None:
         self._leaving = True

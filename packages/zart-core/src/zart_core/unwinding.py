@@ -72,7 +72,12 @@ class Unwinding:
 
     def close_branches(self) -> None:
         """The body has ended by itself: end the branches that outlive it. What they do counts no more."""
-        self._loop.prune()  # so that asyncio tells of exceptions that nobody has asked for
+        for task in self._loop.branches:
+            if task.done() and task._log_traceback:  # noqa: SLF001 - nobody asked for it
+                task._log_traceback = False  # noqa: SLF001 - asyncio would, but too late
+                log.error(
+                    "a task in %r failed and nobody awaited it", self._loop.body, exc_info=task.exception()
+                )
         self.signal = Suspend
         interrupt(self._loop, Suspend)
         self._drop()
