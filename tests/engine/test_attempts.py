@@ -445,7 +445,7 @@ def test_a_run_parks_with_the_earliest_due_time_of_its_branches() -> None:
     step = failing(1, lambda n: ValueError(n), retry="fixed(1, 10s)")
 
     async def body() -> list[Any]:
-        return await asyncio.gather(step(), sleep("nap", 60), sleep("short", 5))
+        return list(await asyncio.gather(step(), sleep("nap", 60), sleep("short", 5)))
 
     life = live(body, evict=True)
     assert life.value == ["done", None, None]

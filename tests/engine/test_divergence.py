@@ -103,7 +103,7 @@ def test_other_arguments_of_the_only_call_of_its_name_are_warned_about(
 
 
 def test_other_arguments_block_where_the_workflow_asks_for_it() -> None:
-    strict = Workflow(loop_over("b"), "test", on_divergence="block")
+    strict: Workflow[..., Any] = Workflow(loop_over("b"), "test", on_divergence="block")
     again = replay(live(loop_over("a")), strict)
     assert again.state == "blocked"
     assert ledger == []

@@ -293,7 +293,7 @@ def test_a_call_made_outside_cannot_be_awaited_in_a_body() -> None:
 def test_a_workflow_cannot_be_called_in_a_body() -> None:
     async def other() -> None: ...
 
-    other_workflow = Workflow(other, "other")
+    other_workflow: Workflow[[], None] = Workflow(other, "other")
 
     async def body() -> None:
         await other_workflow()
@@ -471,6 +471,35 @@ def test_the_context_style_makes_the_same_calls() -> None:
     life = live(workflow, "you")
     assert life.value == ["hello you", "test", "hello you"]
     assert list(life.records) == [":greet#0", ":nap#0", ":greet#1"]
+
+
+def test_the_context_style_takes_any_function_and_any_argument() -> None:
+    class Charge:
+        __hash__ = None  # type: ignore[assignment] # it cannot be a key
+
+        async def __call__(self, name: str, fn: str) -> str:
+            return name + fn
+
+    async def work(ctx: Context) -> list[Any]:
+        charge = Charge()
+        return [
+            await ctx.step("charge", charge, name="a", fn="b"),
+            await ctx.step("length", len, "abc"),
+            await ctx.capture("bound", "abc".title),
+            await ctx.capture("builtin", dict),
+        ]
+
+    assert live(Registry().workflow("work", work)).value == ["ab", 3, "Abc", {}]
+
+
+def test_what_is_no_function_cannot_be_captured() -> None:
+    async def body() -> str:
+        not_a_function: Any = 7
+        with pytest.raises(ConfigurationError, match="lambda"):
+            capture("seven", not_a_function)
+        return await note("end")
+
+    assert live(body).value == "end"
 
 
 def test_replaying_is_told_from_living() -> None:

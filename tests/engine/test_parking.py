@@ -13,7 +13,6 @@ from tests.support import virtual_time
 from tests.support.memory_host import MemoryHost
 
 from zart_core import ConfigurationError, EventTimeout, Step, Workflow, sleep, sleep_until, wait_for_event
-from zart_core.host import Left
 from zart_core.items import CollectItem, Item, ParkItem
 from zart_core.journal import Outcome
 
@@ -21,11 +20,11 @@ from zart_core.journal import Outcome
 @pytest.mark.parametrize("evict", [False, True])
 def test_a_run_that_only_waits_is_parked(evict: bool) -> None:
     async def body() -> list[Any]:
-        first = await sleep("nap", "3d")
-        return [first, await asyncio.gather(sleep("a", 60), sleep("b", 30), note("c")), await note("end")]
+        await sleep("nap", "3d")
+        return [await asyncio.gather(sleep("a", 60), sleep("b", 30), note("c")), await note("end")]
 
     life = live(body, evict=evict)
-    assert life.value == [None, [None, None, "c"], "end"]
+    assert life.value == [[None, None, "c"], "end"]
     assert life.host.parks == 3
     assert ledger == ["c", "end"]
 
@@ -71,8 +70,7 @@ def test_the_wake_time_is_recorded_once() -> None:
 
     async def script(host: MemoryHost) -> None:
         await asyncio.sleep(30)
-        host.parked = [None]
-        host.left_as.append(Left.LOST)
+        host.kill()
         await asyncio.sleep(10)
         host.claim()
 

@@ -413,7 +413,7 @@ def test_a_drained_body_is_frozen_and_handed_back() -> None:
 
     async def body() -> list[Any]:
         try:
-            return await asyncio.gather(wait(), note("a"))
+            return list(await asyncio.gather(wait(), note("a")))
         finally:
             log.append("left")
 

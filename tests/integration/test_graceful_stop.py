@@ -164,6 +164,21 @@ async def test_an_embedded_worker_drains_when_its_block_is_left(cluster: Cluster
     assert await _values(cluster, "SELECT count(*) FROM zart_steps") == [2]
 
 
+async def test_a_cancelled_worker_hands_its_runs_back(cluster: Cluster) -> None:
+    """A host that cancels the worker's task gives its steps no time, and loses nothing for it."""
+    async with Client(cluster.url) as client:
+        worker = Worker(client, workflows, config=LONG)
+        task = asyncio.create_task(worker.run())
+        handle = await client.start(workflows.three_steps, 30.0)
+        await until(lambda: cluster.effects() == ["finish", "count"])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await handle.status() is RunState.SCHEDULED
+    assert await _values(cluster, "SELECT crash_count FROM zart_tasks") == [0]
+    assert await _values(cluster, "SELECT state FROM zart_workers") == ["dead"]
+
+
 async def test_a_worker_may_be_stopped_before_it_runs_and_after_its_loop_is_closed(cluster: Cluster) -> None:
     async with Client(cluster.url) as client:
         worker = Worker(client, workflows)

@@ -94,6 +94,23 @@ async def test_a_hint_that_comes_during_a_claim_is_not_lost(
         assert await second.result(5) == [0]
 
 
+async def test_a_run_that_could_not_be_begun_is_handed_back_as_soon_as_its_row_is_free(
+    cluster: Cluster,
+) -> None:
+    async with Client(cluster.url) as client, _worker_behind_a_proxy(cluster, NEVER_POLLS) as proxy:
+        load = proxy.catch("x.tags, r.created_at")
+        handle = await client.start(workflows.counting, 1)
+        await until(load.held.is_set)
+        async with cluster.holding("SELECT 1 FROM zart_tasks FOR UPDATE") as held:
+            release = proxy.catch('"releases"')
+            load.cut()
+            await until(release.held.is_set)  # `busy`
+            release.deliver()
+            await held.rollback()
+        assert await handle.result(5) == [0]
+    assert cluster.effects() == ["count"]
+
+
 async def test_a_cached_body_is_not_begun_anew_because_the_cache_is_full(cluster: Cluster) -> None:
     """While the news of a cached run are read, another run parks and wants its place in the cache."""
     config = WorkerConfig(lease="60s", poll_interval="100ms", max_parked=1)
@@ -117,7 +134,8 @@ async def test_a_cached_body_is_not_begun_anew_because_the_cache_is_full(cluster
 async def test_a_retry_that_falls_due_while_its_run_is_being_parked_runs_once(cluster: Cluster) -> None:
     """Somebody's transaction holds the run's row, so that the park takes longer than the retry's delay."""
     due = "SELECT next_at + interval '0.2 s' < clock_timestamp() FROM zart_step_attempts"
-    async with Client(cluster.url) as client, _worker_behind_a_proxy(cluster) as proxy:
+    config = WorkerConfig(lease="60s", poll_interval="100ms", max_parked=0)
+    async with Client(cluster.url) as client, _worker_behind_a_proxy(cluster, config) as proxy:
         park = proxy.catch('"parks"')
         handle = await client.start(workflows.retrying, 1.0)
         await until(lambda: len(cluster.effects()) == 1)

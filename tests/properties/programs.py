@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.properties.world import jitter, observe, the_world
 
 from zart_core import EventTimeout, Step, StepTimeout, capture, sleep, wait_for_event
-from zart_core.call import Call, StepCall
+from zart_core.call import Call
 
+T = TypeVar("T")
 Node = tuple[Any, ...]
 
 
@@ -196,7 +197,7 @@ async def _leaf(node: Node, x: int) -> int:
     raise AssertionError(node)
 
 
-async def given_up(call: Call[Any] | StepCall[Any]) -> Any:
+async def given_up(call: Call[T]) -> T:
     """Await `call`, and take note if the body cancels it."""
     world = the_world()
     try:

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.properties.programs import BRANCHES
-from tests.properties.trials import Found, order_free_trial, trial
+from tests.properties.trials import Found, order_free_trial, stopped_trial, trial
 from tests.support import virtual_time
 
-PROGRAMS = int(os.environ.get("ZART_FUZZ_PROGRAMS", "400"))
+PROGRAMS = int(os.environ.get("ZART_FUZZ_PROGRAMS", "300"))
 SEED = int(os.environ.get("ZART_FUZZ_SEED", "0"))
 CHUNKS = 6
 
@@ -66,3 +66,10 @@ def share(found: list[Found], *names: str) -> float:
 @pytest.mark.slow
 def test_branches_keep_their_identity_whatever_delays_them_and_whatever_is_inserted() -> None:
     virtual_time.run(try_many(order_free_trial, range(SEED, SEED + PROGRAMS // 4)))
+
+
+@pytest.mark.slow
+def test_a_program_that_is_cancelled_at_any_moment_begins_nothing_more_and_ends() -> None:
+    found = virtual_time.run(try_many(stopped_trial, range(SEED, SEED + PROGRAMS // 4)))
+    cancelled = sum(one.counts["cancelled"] for one in found)
+    assert len(found) < 50 or 0.2 * len(found) < cancelled

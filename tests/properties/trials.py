@@ -57,7 +57,7 @@ async def trial(seed: int, host_type: type[MemoryHost] = MemoryHost) -> Found:
 
 
 async def order_free_trial(seed: int, host_type: type[MemoryHost] = MemoryHost) -> Found:
-    """Live a program whose outcome does not depend on who is first; replay it with other delays, and with a step more."""
+    """Live a program where it does not matter who is first; replay it, delayed otherwise, and with one step more."""
     chance = random.Random(seed)
     program = ("seq", False, [programs.make_order_free(chance) for _ in range(2)])
     found = Found(seed, program)
@@ -76,6 +76,32 @@ async def order_free_trial(seed: int, host_type: type[MemoryHost] = MemoryHost) 
         if later.store.ending != life.store.ending:
             found.violations.append(f"ended as {life.store.ending}, then as {later.store.ending}")
     found.counts += life.counts()
+    return found
+
+
+async def stopped_trial(seed: int) -> Found:
+    """Cancel a random program at a random moment: no step begins any more, and it ends."""
+    chance = random.Random(seed)
+    program = ("seq", False, [programs.make(chance) for _ in range(3)])
+    found, life = Found(seed, program), Life(program, chance, MemoryHost)
+    world.enter(life.world)
+    host = life._host(life.store, Chaos(seed, kills=0.0))
+    host.on_claim = life._begins
+    host.claim()
+    await asyncio.sleep(chance.random() * 0.05)
+    host.stop()
+    begun = len(life.world.ledger)
+    try:
+        state, _ = await host.finish()
+    except TimeoutError:
+        state = "stuck"
+    finally:
+        host.close()
+    if state not in ("cancelled", "completed", "failed"):
+        found.violations.append(f"it ended as {state}")
+    if state == "cancelled" and len(life.world.ledger) > begun:
+        found.violations.append(f"after the cancel began {life.world.ledger[begun:]}")
+    found.counts[state] += 1
     return found
 
 
@@ -123,7 +149,7 @@ class Life:
         ending, again = self.store.ending, self.store.copy()
         again.ending = None
         host = self._host(again, None)
-        host.on_claim = lambda run: world.the_world().traces.setdefault(run, [])
+        host.on_claim = lambda run: world.the_world().traces.update({run: []})
         try:
             replayed = await host.finish()
         except TimeoutError:

@@ -92,6 +92,8 @@ class World:
 
     def about_to_start(self, run: ActiveRun, name: str) -> None:
         """`run` begins new work: by now it must have seen whatever any pass before it saw, in the same order."""
+        if run._draining:
+            self.fail(f"{name} begins although the worker drains")
         if not self.may_start:
             self.fail(f"the replay of a complete journal begins {name}")
         if (run, run.epoch) in self._checked:

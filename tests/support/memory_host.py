@@ -55,8 +55,10 @@ class Chaos:
     evict: float = 0.3
     kills: float = 0.05
     """Per answered item."""
-    zombies: float = 0.5
+    zombies: float = 0.4
     """Of the kills: the worker is taken over and does not know."""
+    drains: float = 0.3
+    """Of the kills: the worker hands the run back."""
     random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -154,6 +156,8 @@ class MemoryHost:
             self._wake_if_due()
         elif why is Left.RELEASED:
             self.loop.call_soon(run.evict)
+            if self.chaos:
+                self._claim_soon()
 
     def look(self) -> None:
         if self._stopping is not None:
@@ -185,17 +189,18 @@ class MemoryHost:
             self.run = run = self.make_run(self._claimed(), self.workflow, self)
             self.on_claim(run)
             run.begin()
-        run = self.run or cached  # it may have ended or gone already
+        run = self.run
         self._stop()
-        assert run is not None
         return run
 
     def kill(self) -> None:
         """Forget all that is in memory, as a killed process does."""
-        run, self._queue = self.run, []
-        self.parked = [None] * len(self.parked)
-        if run is not None:
-            run.lost()
+        self._queue = []
+        dead, self.parked = [self.run, *self.parked], [None] * len(self.parked)
+        for run in dead:
+            if run is not None:
+                run.lost()  # only dropped, its body would go on in the hands of the collector
+        self.left_as.append(Left.LOST)
 
     def take_over(self) -> None:
         """Take the run away from its worker, which goes on unaware until its next write is refused."""
@@ -398,10 +403,17 @@ class MemoryHost:
 
     def _strike(self) -> None:
         assert self.chaos is not None
-        if self.chaos.happens(self.chaos.zombies):
+        fate = self.chaos.random.random()
+        if fate < self.chaos.zombies:
             self.take_over()
+        elif fate < self.chaos.zombies + self.chaos.drains and self.run is not None:
+            self.loop.call_soon(self._drain, self.run)
         else:
             self.loop.call_soon(self._die)
+
+    def _drain(self, run: ActiveRun) -> None:
+        run.drain()
+        self._later(run.abort_steps)
 
     def _die(self) -> None:
         if self.run is not None:

@@ -83,6 +83,8 @@ def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="`self` cannot be recorded"):
         Step(Service.method)
     assert Step(Service().method).name == "method"
+    with pytest.raises(ConfigurationError, match="does not tell its parameters"):
+        Step(dict, "dict")
 
 
 def test_one_exception_class_may_be_given_as_it_is() -> None:

@@ -130,13 +130,12 @@ def test_it_replays_until_the_last_outcome_of_the_claim_is_delivered_or_new_work
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     assert not delivery().is_replaying
-    chosen = delivery(record("a", 1), record("b", 2))
-    chosen.expect(waiting(loop, "a"), 1)
-    assert chosen.take_next()
-    assert chosen.is_replaying
-    chosen.expect(waiting(loop, "b"), 2)
-    assert chosen.take_next()
-    assert not chosen.is_replaying
+    chosen, told = delivery(record("a", 1), record("b", 2)), list[bool]()
+    for name, turn in (("a", 1), ("b", 2)):
+        told.append(chosen.is_replaying)
+        chosen.expect(waiting(loop, name), turn)
+        assert chosen.take_next()
+    assert [*told, chosen.is_replaying] == [True, True, False]
     edited = delivery(record("a", 1))
     edited.is_new()
     assert not edited.is_replaying

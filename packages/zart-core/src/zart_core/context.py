@@ -6,7 +6,6 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import lru_cache
-from inspect import isfunction
 from typing import Any, ParamSpec, TypeVar, overload
 from uuid import UUID, uuid4
 
@@ -86,7 +85,11 @@ def capture(name: str, fn: Callable[[], Any]) -> Call[Any]:
         name: What it is called in the records.
         fn: Sync (runs in a thread) or async; its return annotation tells how the value is stored.
     """
-    hint = resolve_hints(fn, {}).get("return", MISSING) if isfunction(fn) else MISSING
+    if not callable(fn):
+        raise ConfigurationError(
+            f"capture() takes a function to call, not {fn!r}; write `lambda: ...` around a value"
+        )
+    hint = resolve_hints(fn, {}).get("return", MISSING)
     codec = Codec.of(hint, what=f"value of {name!r}")
     body = require_body("capture()")
     return Call(body, check_name("capture", name), CaptureOperation(name, fn, codec))
@@ -123,13 +126,15 @@ async def _random() -> float:
 class Context:
     """The operations as methods, for workflows that are registered without decorators."""
 
-    sleep = staticmethod(sleep)
-    sleep_until = staticmethod(sleep_until)
-    wait_for_event = staticmethod(wait_for_event)
-    capture = staticmethod(capture)
-    now = staticmethod(now)
-    new_uuid = staticmethod(new_uuid)
-    random_float = staticmethod(random_float)
+    def __init__(self) -> None:
+        # Not static methods of the class: type checkers would see one overload of each only.
+        self.sleep = sleep
+        self.sleep_until = sleep_until
+        self.wait_for_event = wait_for_event
+        self.capture = capture
+        self.now = now
+        self.new_uuid = new_uuid
+        self.random_float = random_float
 
     @property
     def execution(self) -> ExecutionContext:
@@ -140,6 +145,7 @@ class Context:
         self,
         name: str,
         fn: Callable[..., Any],
+        /,
         *args: Any,
         retry: str | RetryPolicy | None = None,
         timeout: Duration | None = None,
@@ -149,7 +155,11 @@ class Context:
         **kwargs: Any,
     ) -> StepCall[Any]:
         """Make a call of `fn` as the step `name`; `args` and the other keywords are its arguments."""
-        step = _step(fn, name, retry, timeout, timeout_scope, retry_on, no_retry_on)
+        options = (fn, name, retry, timeout, timeout_scope, retry_on, no_retry_on)
+        try:
+            step = _step(*options)
+        except TypeError:  # something of it cannot be hashed
+            step = _step.__wrapped__(*options)
         return step(*args, **kwargs)
 
 

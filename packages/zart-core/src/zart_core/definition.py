@@ -43,7 +43,13 @@ class Binder:
     __slots__ = ("_names", "_required", "_signature", "defaults")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
-        self._signature = inspect.signature(fn)
+        try:
+            self._signature = inspect.signature(fn)
+        except ValueError:
+            raise ConfigurationError(
+                f"{describe(fn)} does not tell its parameters, so its arguments cannot be recorded; "
+                f"put a function of your own around it"
+            ) from None
         parameters = self._signature.parameters.values()
         plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self._names = tuple(p.name for p in parameters) if plain else None

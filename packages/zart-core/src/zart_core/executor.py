@@ -13,18 +13,10 @@ from collections.abc import Iterable
 from contextvars import copy_context
 from typing import Any
 
+from zart_core import conclusion
 from zart_core.attempts import Attempts
 from zart_core.bodyloop import BodyLoop
 from zart_core.call import Call
-from zart_core.conclusion import (
-    CANNOT_GO_ON,
-    CANNOT_PARK,
-    WAITS_FOR_A_CANCELLED,
-    WAITS_FOR_NOTHING,
-    conclude,
-    failed,
-    stopped,
-)
 from zart_core.control import LeaseLost, RunBlocked, Signal, Suspend
 from zart_core.current import ExecutionContext, body_var, step_var
 from zart_core.definition import Step, Workflow, check_same_step
@@ -33,7 +25,7 @@ from zart_core.errors import CallNotAwaited, PayloadInvalid
 from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
 from zart_core.items import CancelItem, EndItem, Item, ParkItem, RecordItem, ReleaseItem, WaitItem
-from zart_core.journal import Journal, Outcome, Record
+from zart_core.journal import UNSET, Journal, Outcome, Record
 from zart_core.operations import CaptureOperation, EventOperation, SleepOperation, StepOperation
 from zart_core.outside import Outside
 from zart_core.replay import Diverged, Execute, Recorded, decide
@@ -171,7 +163,7 @@ class ActiveRun:
         try:
             args, kwargs = self.workflow.parameters.decode(self._input)
         except PayloadInvalid as error:
-            self._leave(EndItem(self, *failed(error)))
+            self._leave(EndItem(self, *conclusion.failed(error)))
             return
         context = copy_context()
         context.run(body_var.set, self)
@@ -217,7 +209,7 @@ class ActiveRun:
             if self.host.loop.time() > end:
                 break
         else:
-            self._watch(CANNOT_GO_ON)
+            self._watch(conclusion.CANNOT_GO_ON)
         self.host.loop.call_soon(self.advance)
 
     def _deliver_next(self) -> bool:
@@ -232,6 +224,7 @@ class ActiveRun:
             waiting.future.set_exception(error)
         else:
             waiting.future.set_result(value)
+        record.payload, record.value = None, UNSET  # no body asks twice; a parked run must not weigh much
         self._is_busy()
         return True
 
@@ -264,7 +257,7 @@ class ActiveRun:
             return
         if self._unwinding.signal is not None:
             if self._unwinding.is_over and not self.attempts.running:
-                self._leave(stopped(self, self._unwinding))
+                self._leave(conclusion.stopped(self, self._unwinding))
         elif body.done():
             self._finish(body)
         elif self._draining:
@@ -275,13 +268,13 @@ class ActiveRun:
         elif self.loop.is_quiescent:
             self._park()
         elif not self.loop.ready:
-            self._watch(CANNOT_PARK)
+            self._watch(conclusion.CANNOT_PARK)
 
     def _park(self) -> None:
         if awaited := self._delivery.awaited():
             self._leave(ParkItem(self, awaited))
             return
-        reason = WAITS_FOR_A_CANCELLED if self._delivery.waiting else WAITS_FOR_NOTHING
+        reason = conclusion.WAITS_FOR_A_CANCELLED if self._delivery.waiting else conclusion.WAITS_FOR_NOTHING
         self._unwinding.seal(RunBlocked, reason)
         self.advance()
 
@@ -290,7 +283,7 @@ class ActiveRun:
         forgotten = CallNotAwaited((call.name, call.where) for call in self.open_calls.values())
         if left := ", ".join(waiting.call.name for waiting in self._delivery.waiting.values()):
             log.warning("%r ended with calls still open, which are cancelled: %s", self, left)
-        ending = conclude(body, self.workflow, self.host.max_payload, forgotten)
+        ending = conclusion.conclude(body, self.workflow, self.host.max_payload, forgotten)
         self.attempts.give_up_all()
         self._unwinding.close_branches()
         self._leave(EndItem(self, *ending))

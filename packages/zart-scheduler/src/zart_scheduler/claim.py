@@ -35,7 +35,7 @@ class Claimer:
         pool: AsyncConnectionPool[AsyncConnection[Any]],
         writer: CheckpointWriter,
         bodies: Bodies,
-        hand_back: Callable[[Sequence[Owned]], Awaitable[None]],
+        hand_back: Callable[[Sequence[Owned]], Awaitable[bool]],
     ) -> None:
         self._host, self._worker_id, self._registry, self._queues = host, worker_id, registry, queues
         self._pool, self._writer, self._bodies, self._hand_back = pool, writer, bodies, hand_back

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 from psycopg import AsyncConnection
@@ -69,7 +69,6 @@ class Incarnation:
         self.max_payload = config.max_payload_bytes
         self._conninfo, self._pool, self._registry, self._config = conninfo, pool, registry, config
         self._bodies = Bodies(config.max_parked)
-        self._claiming = False
         self._timers = Timers()
         self._wake = asyncio.Event()
         self._more = False
@@ -176,11 +175,18 @@ class Incarnation:
         await asyncio.to_thread(self._lease.stop)
         if self._lease.is_valid:
             try:
-                await self._query(workers.retire(self.id))
+                await self._retire()
             except psycopg.Error as error:
                 log.debug("the worker row stays until its lease is over: %s", error)
         await self._notifier.close()
         self.threads.shutdown(cancel_futures=True)
+
+    async def _retire(self) -> None:
+        """Hand back what the database says is this worker's still, known or not, and end the worker row."""
+        if owned := await self._query(tasks.list_owned(self.id)):
+            await self._query(hand_back(self.id, owned))
+            self._notifier.notify(READY)
+        await self._query(workers.retire(self.id))
 
     def wake(self) -> None:
         """Look for work now: somebody has hinted that there is some."""
@@ -222,48 +228,43 @@ class Incarnation:
 
     async def _drained(self) -> None:
         await self._until(lambda: self._draining)
-        await self._until(lambda: self._is_empty or self._hurried, self._config.drain_seconds)
-        if self._is_empty:
+        active = self._bodies.active
+        await self._until(lambda: not active or self._hurried, self._config.drain_seconds)
+        if not active:
             return
-        running = list(self._bodies.active.values())
+        running = list(active.values())
         log.warning("%d runs still have steps running; they are cancelled and handed back", len(running))
         for run in running:
             run.abort_steps()
-        if not await self._until(lambda: self._is_empty, UNWINDING):
-            left = [Owned(UUID(run_id), epoch) for run_id, epoch in self._bodies.epochs.items()]
-            await self._hand_back(left)
+        await self._until(lambda: not active, UNWINDING)
 
-    @property
-    def _is_empty(self) -> bool:
-        return not self._bodies.active and not self._claiming
-
-    async def _until(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until `condition` holds, at most `seconds`; return whether it does."""
+    async def _until(self, condition: Callable[[], bool], seconds: float | None = None) -> None:
+        """Wait until `condition` holds, at most `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not condition():
                     self._changed.clear()
                     await self._changed.wait()
-        return condition()
 
     # -- looking for work
 
     async def _poll(self) -> None:
+        failed = False
         while True:
-            timeout = self._until_next_poll()
+            due = failed
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(AGAIN if failed else self._until_next_poll()):
                     await self._wake.wait()
-                due = False
             except TimeoutError:
                 due = True
             self._wake.clear()
             try:
                 await self._look_for_work(due=due)
+                failed = False
             except FAILURES as error:
-                log.warning(
-                    "looking for work failed and is tried again: %s", str(error).strip().partition("\n")[0]
-                )
+                failed = True
+                reason = str(error).strip().partition("\n")[0]
+                log.warning("looking for work failed and is tried again: %s", reason)
             if not self._looked:
                 self._looked = True
                 self.on_ready()
@@ -272,8 +273,8 @@ class Incarnation:
         if not self._looked:
             return 0
         interval = self._config.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER)
-        due = self._timers.next()
-        return max(min(interval, due - self.loop.time()) if due is not None else interval, 0)
+        first = min(self._compare_at, self._timers.next())
+        return max(min(interval, first - self.loop.time()), 0)
 
     async def _look_for_work(self, *, due: bool) -> None:
         due = self._timers.pop_past(self.loop.time()) or due
@@ -305,27 +306,27 @@ class Incarnation:
 
         A ghost must be one twice: a run that is just leaving looks like one.
         """
-        known = self._bodies.epochs
+        known, is_done = self._bodies.epochs, True
         owned = await self._query(tasks.list_owned(self.id))
         if strays := find_strays(owned, known):
-            log.warning(
-                "%d runs were claimed and never begun, as an answer was lost; they go back", len(strays)
-            )
-            await self._hand_back(strays)
+            log.warning("%d runs were claimed and never begun: an answer was lost; they go back", len(strays))
+            is_done = await self._hand_back(strays)
+        self._compare_at = self.loop.time() + (self._config.lease_seconds if is_done else AGAIN)
         before, self._ghosts = self._ghosts, find_ghosts(owned, known)
         for run_id, epoch in self._ghosts.items() & before.items():
             run = self._bodies.active.get(run_id)
             if run is not None and run.epoch == epoch:
                 log.warning("%r is not this worker's any more and is dropped", run)
                 run.lost()
-        self._compare_at = self.loop.time() + self._config.lease_seconds
 
-    async def _hand_back(self, owned: Sequence[Owned]) -> None:
+    async def _hand_back(self, owned: Sequence[Owned]) -> bool:
+        """Make runs ready that are not in memory; return False if a row was held, so that its run has to wait."""
         answers = await self._writer.between_flushes(hand_back(self.id, owned))
         if answers[0].verdict == "fenced":
             raise Fenced("another worker has taken its runs over")
         self._notifier.notify(READY)
         self.wake()
+        return all(answer.verdict != "busy" for answer in answers)
 
     async def _claim(self) -> None:
         """Claim while there are free slots and more to claim."""
@@ -334,7 +335,6 @@ class Incarnation:
             free = self._config.concurrency - len(self._bodies.active)
             if free <= 0:
                 return
-            self._claiming = True
             self._more = False  # a hint that comes from here on asks for one more claim
             try:
                 if await self._claimer.claim(free, is_draining=lambda: self._draining) == free:
@@ -342,9 +342,6 @@ class Incarnation:
             except FAILURES:
                 self._more, self._compare_at = True, 0.0  # what was claimed may be lost on the way
                 raise
-            finally:
-                self._claiming = False
-                self._changed.set()
 
     def _expect(self, seconds: float) -> None:
         """A run of this worker is due in `seconds`: look then, and not only at the next poll."""

@@ -23,6 +23,9 @@ log = logging.getLogger("zart")
 RENEWALS = 3
 """Renewals within one lease."""
 
+PATIENCE = 1.0
+"""Seconds that the end of a lease waits for its thread."""
+
 SAFETY = 0.1
 """Part of the lease before its end at which the worker stops by itself."""
 
@@ -69,10 +72,10 @@ class Lease:
         return self._valid_until - time.monotonic()
 
     def stop(self) -> None:
-        """Renew no more."""
+        """Renew no more. A thread that waits for a silent server is left behind: it can do no harm any more."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=self._length)
+            self._thread.join(timeout=PATIENCE)
 
     def _keep(self) -> None:
         connection: psycopg.Connection | None = None

@@ -30,9 +30,6 @@ def find_ghosts(owned: Iterable[Owned], known: Mapping[str, int]) -> dict[str, i
 
 
 def hand_back(worker_id: UUID, owned: Iterable[Owned]) -> Statement[list[FlushRow]]:
-    """Make runs ready that are not in memory; the answer is that of a flush.
-
-    One whose row somebody holds stays, and is a stray until the next time.
-    """
+    """Make runs ready that are not in memory; the answer is that of a flush: one whose row somebody holds stays."""
     releases = [{"t": str(task.run_id), "e": task.epoch} for task in owned]
     return flush(worker_id, None, to_json({"releases": releases}))

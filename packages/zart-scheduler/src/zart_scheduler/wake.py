@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import heapq
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -46,9 +47,9 @@ class Timers:
         if len(self._due) < MAX_TIMERS:
             heapq.heappush(self._due, when)
 
-    def next(self) -> float | None:
-        """Return the earliest moment."""
-        return self._due[0] if self._due else None
+    def next(self) -> float:
+        """Return the earliest moment; infinity if there is none."""
+        return self._due[0] if self._due else math.inf
 
     def pop_past(self, now: float) -> bool:
         """Forget what is past; return whether anything was."""

@@ -98,8 +98,13 @@ class Worker:
         """Work in the background of this event loop, without signal handlers."""
         self._embedded = asyncio.create_task(self._work(), name="zart-worker")
         waiting = asyncio.create_task(self.ready())
-        await asyncio.wait([self._embedded, waiting], return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        try:
+            await asyncio.wait([self._embedded, waiting], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._embedded.cancel()
+            raise
+        finally:
+            waiting.cancel()
         if self._embedded.done():
             self._embedded.result()
         return self
