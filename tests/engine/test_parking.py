@@ -11,6 +11,7 @@ import pytest
 from tests.engine.living import ledger, live, note, replay
 from tests.support import virtual_time
 from tests.support.memory_host import MemoryHost
+from tests.support.memory_store import Answer
 
 from zart_core import ConfigurationError, EventTimeout, Step, Workflow, sleep, sleep_until, wait_for_event
 from zart_core.items import CollectItem, Item, ParkItem
@@ -273,6 +274,30 @@ def test_a_run_that_was_not_parked_asks_for_what_has_come() -> None:
 
     assert live(body, script=script).value == 1
     assert items[-3:] == ["ParkItem", CollectItem.__name__, "EndItem"]
+
+
+def test_a_run_that_is_not_parked_again_and_again_does_not_hammer_the_database() -> None:
+    """As when somebody has asked to cancel it, and the worker has not looked yet."""
+    parks: list[float] = []
+
+    async def body() -> int:
+        return await wait_for_event("go", int)
+
+    async def script(host: MemoryHost) -> None:
+        commit = host.store.commit
+
+        def refuse(item: Item, now: float) -> Answer:
+            if isinstance(item, ParkItem) and now < 1:
+                parks.append(now)
+                return Answer("unparked")
+            return commit(item, now)
+
+        host.store.commit = refuse  # type: ignore[method-assign] # the database refuses for a second
+        await asyncio.sleep(2)
+        host.send("go", b"1")
+
+    assert live(body, script=script).value == 1
+    assert 10 < len(parks) < 30
 
 
 def test_no_attempt_begins_while_a_park_is_under_way() -> None:

@@ -272,7 +272,8 @@ class ActiveRun:
 
     def _park(self) -> None:
         if awaited := self._delivery.awaited():
-            self._leave(ParkItem(self, awaited))
+            if self._outside.may_park():
+                self._leave(ParkItem(self, awaited))
             return
         reason = conclusion.WAITS_FOR_A_CANCELLED if self._delivery.waiting else conclusion.WAITS_FOR_NOTHING
         self._unwinding.seal(RunBlocked, reason)
@@ -339,6 +340,7 @@ class ActiveRun:
             self._idle = self.host.loop.call_later(IDLE_WARNING, log.warning, warning, self)
 
     def _is_busy(self) -> None:
+        self._outside.has_moved()
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -386,6 +388,7 @@ class ActiveRun:
     def unparked(self) -> None:
         """It was not parked: something awaited has come."""
         self._leaving = False
+        self._outside.unparked()
         self.host.look()
         self.collect()
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 SHORTEST = 0.001
 """Seconds before a look at the earliest, in case the store's clock is a little behind."""
 
+PAUSE = 0.05
+"""Seconds before a run asks to be parked again that was refused and then found nothing new."""
+
 
 class Outside:
     """Asks the store for outcomes that have come from outside: once at a time, and when the next is due."""
@@ -21,6 +24,23 @@ class Outside:
         self._run = run
         self._asking = False
         self._look: asyncio.TimerHandle | None = None
+        self._refused = 0
+
+    def unparked(self) -> None:
+        """The run was not parked: something has come, or somebody wants something of it."""
+        self._refused += 1
+
+    def has_moved(self) -> None:
+        """Something was delivered or begun since."""
+        self._refused = 0
+
+    def may_park(self) -> bool:
+        """Return whether to ask for a park now; if not, the run is woken to ask a little later."""
+        if self._refused <= 1:
+            return True
+        self._refused = 1
+        self._run.host.loop.call_later(PAUSE, self._run.advance)
+        return False
 
     def collect(self) -> None:
         """Ask now, unless an answer is on its way."""
