@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextvars import copy_context
 from typing import Any
 
-from zart_core import conclusion
+from zart_core import conclusion, starting
 from zart_core.attempts import Attempts
 from zart_core.bodyloop import BodyLoop
 from zart_core.call import Call
@@ -26,7 +26,6 @@ from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
 from zart_core.items import CancelItem, EndItem, Item, ParkItem, RecordItem, ReleaseItem, WaitItem
 from zart_core.journal import UNSET, Journal, Outcome, Record
-from zart_core.operations import CaptureOperation, EventOperation, SleepOperation, StepOperation
 from zart_core.outside import Outside
 from zart_core.replay import Diverged, Execute, Recorded, decide
 from zart_core.unwinding import Unwinding
@@ -123,13 +122,7 @@ class ActiveRun:
         if self.gone or self._unwinding.signal or (self._body is not None and self._body.done()):
             return
         self._pending.pop(call.identity, None)
-        record = self.journal.find(call.identity)
-        if record is not None and record.outcome is Outcome.CANCELLED:
-            return
-        if isinstance(call.operation, SleepOperation | EventOperation):
-            self.put(CancelItem(self, call.identity, call.sequence, call.operation.kind))
-        elif record is None and self.attempts.give_up(call.identity):
-            self.record(call, Outcome.CANCELLED, None)
+        starting.give_up(self, call)
 
     # -- what the engine writes
 
@@ -233,22 +226,8 @@ class ActiveRun:
             return False
         self._delivery.is_new()
         self._is_busy()
-        call = self._pending.pop(next(iter(self._pending)))
-        operation = call.operation
-        if isinstance(operation, StepOperation | CaptureOperation):
-            self.attempts.start(call)
-        elif isinstance(operation, EventOperation):
-            self.put(WaitItem(self, call.identity, call.sequence, operation.name, operation.timeout))
-        elif isinstance(operation, SleepOperation):
-            self._start_sleep(call, operation)
+        starting.start(self, self._pending.pop(next(iter(self._pending))))
         return True
-
-    def _start_sleep(self, call: Call[Any], operation: SleepOperation) -> None:
-        if operation.length is not None and operation.length <= 0:
-            self.record(call, Outcome.OK, b"null")
-            return
-        times = {"length": operation.length, "until": operation.until}
-        self.put(RecordItem.of(self, call, Outcome.OK, None, None, **times))
 
     def _settle(self) -> None:
         """Decide whether the run leaves: ended, blocked, released or parked."""
