@@ -25,6 +25,7 @@ class Outside:
         self._asking = False
         self._look: asyncio.TimerHandle | None = None
         self._refused = 0
+        self._pause: asyncio.TimerHandle | None = None
 
     def unparked(self) -> None:
         """The run was not parked: something has come, or somebody wants something of it."""
@@ -33,14 +34,26 @@ class Outside:
     def has_moved(self) -> None:
         """Something was delivered or begun since."""
         self._refused = 0
+        self._end_pause()
 
     def may_park(self) -> bool:
         """Return whether to ask for a park now; if not, the run is woken to ask a little later."""
+        if self._pause is not None:
+            return False
         if self._refused <= 1:
             return True
         self._refused = 1
-        self._run.host.loop.call_later(PAUSE, self._run.advance)
+        self._pause = self._run.host.loop.call_later(PAUSE, self._ask_again)
         return False
+
+    def _ask_again(self) -> None:
+        self._end_pause()
+        self._run.advance()
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def collect(self) -> None:
         """Ask now, unless an answer is on its way."""
@@ -67,6 +80,7 @@ class Outside:
     def stop(self) -> None:
         """The run is not this worker's any more: ask nothing."""
         self._asking = False
+        self._end_pause()
         if self._look is not None:
             self._look.cancel()
             self._look = None
