@@ -78,8 +78,8 @@ CREATE TABLE zart_steps (
   worker_id    uuid,
   payload      bytea,
   PRIMARY KEY (run_id, ident),
-  CONSTRAINT zart_steps_kind CHECK (kind IN ('s', 'c', 'z', 'w')),
-  CONSTRAINT zart_steps_outcome CHECK (outcome IN ('o', 'e', 't', 'c'))
+  CONSTRAINT zart_steps_kind CHECK (kind IN ('s', 'c', 'z', 'w', 'k', 'p')),
+  CONSTRAINT zart_steps_outcome CHECK (outcome IN ('o', 'e', 't', 'c', 'x'))
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 -- The only index beside the key: a plain step, born with its turn, does not touch it.
 CREATE INDEX zart_steps_unturned ON zart_steps (run_id) WHERE turn IS NULL;
@@ -119,7 +119,12 @@ CREATE TABLE zart_tasks (
   crash_count         smallint         NOT NULL DEFAULT 0,
   cancel_requested_at timestamptz,
   cancel_reason       text,
-  CONSTRAINT zart_tasks_kind CHECK (kind = 'b'),
+  -- Whose journal gets the outcome: the body task of the run that started this one, and where in it.
+  parent_task         uuid,
+  parent_ident        text COLLATE "C",
+  parent_seq          integer,
+  CONSTRAINT zart_tasks_kind CHECK (kind IN ('b', 's')),
+  CONSTRAINT zart_tasks_parent CHECK (num_nonnulls(parent_task, parent_ident, parent_seq) IN (0, 3)),
   CONSTRAINT zart_tasks_state CHECK (state IN ('r', 'a', 'w', 'b')),
   CONSTRAINT zart_tasks_owner CHECK ((state = 'a') = (worker_id IS NOT NULL)),
   CONSTRAINT zart_tasks_cancel CHECK (cancel_requested_at IS NULL OR state = 'a')
@@ -132,6 +137,7 @@ CREATE INDEX zart_tasks_ready ON zart_tasks (queue, workflow, version, priority 
 CREATE INDEX zart_tasks_due ON zart_tasks (due_at) WHERE state = 'w' AND due_at IS NOT NULL;
 CREATE INDEX zart_tasks_deadline ON zart_tasks (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX zart_tasks_owned ON zart_tasks (worker_id) WHERE state = 'a';
+CREATE INDEX zart_tasks_children ON zart_tasks (parent_task) WHERE parent_task IS NOT NULL;
 CREATE INDEX zart_tasks_cancelling ON zart_tasks (cancel_requested_at) WHERE cancel_requested_at IS NOT NULL;
 
 CREATE TABLE zart_events (

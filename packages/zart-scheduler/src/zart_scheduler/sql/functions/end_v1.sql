@@ -1,27 +1,72 @@
--- End runs: the task and its waits go, the run row says how. Events consumed by outcomes that never got a turn return
--- to the mailbox at their place, and those records with them: no body has seen them, and the next run may meet the
--- event. `p_taken` = by another than the owner: the final epoch is one higher, so that the owner cannot take this end
--- for its own.
--- Locks: the caller holds the task rows.
+-- End runs: the task and its waits go, the run row says how, and whoever started it is told. Returns the runs that have
+-- ended: one whose parent's row is held by another transaction is left as it is, for a later try.
+-- Events consumed by outcomes that never got a turn return to the mailbox at their place, and those records with them:
+-- no body has seen them, and the next run may meet the event. `p_taken` = by another than the owner: the final epoch is
+-- one higher, so that the owner cannot take this end for its own.
+-- Locks: the caller holds the task rows; their parents' are taken SKIP LOCKED.
 CREATE FUNCTION zart_end_runs_v1(p_runs uuid[], p_states text[], p_outcomes bytea[], p_worker uuid, p_taken boolean)
-RETURNS void
+RETURNS uuid[]
 LANGUAGE plpgsql AS $$
+DECLARE
+  v_runs uuid[] := zart_hold_parents_v1(p_runs);
 BEGIN
   WITH undelivered AS (
-    DELETE FROM zart_steps s WHERE s.run_id = ANY (p_runs) AND s.turn IS NULL AND s.kind = 'w'
+    DELETE FROM zart_steps s WHERE s.run_id = ANY (v_runs) AND s.turn IS NULL AND s.kind = 'w'
     RETURNING s.run_id, s.ident
   )
   UPDATE zart_events e SET consumed_run = NULL, consumed_ident = NULL
     FROM undelivered u WHERE e.consumed_run = u.run_id AND e.consumed_ident = u.ident;
-  DELETE FROM zart_waits WHERE run_id = ANY (p_runs);
+  DELETE FROM zart_waits WHERE run_id = ANY (v_runs);
+  PERFORM zart_tell_parent_v1(t.parent_task, t.parent_ident, t.parent_seq, 'k',
+                              (CASE x.state WHEN 'completed' THEN 'o' WHEN 'failed' THEN 'e' ELSE 'x' END)::"char",
+                              x.outcome)
+    FROM unnest(p_runs, p_states, p_outcomes) AS x(run_id, state, outcome) JOIN zart_tasks t ON t.task_id = x.run_id
+    WHERE x.run_id = ANY (v_runs) AND t.parent_task IS NOT NULL;
   WITH gone AS (
-    DELETE FROM zart_tasks WHERE task_id = ANY (p_runs) RETURNING task_id, epoch
+    DELETE FROM zart_tasks WHERE task_id = ANY (v_runs) RETURNING task_id, epoch
   )
   UPDATE zart_execution_runs r
     SET state = x.state, outcome = x.outcome, finished_at = clock_timestamp(), worker_id = p_worker,
         final_epoch = gone.epoch + p_taken::integer
     FROM unnest(p_runs, p_states, p_outcomes) AS x(run_id, state, outcome) JOIN gone ON gone.task_id = x.run_id
     WHERE r.run_id = x.run_id;
+  RETURN v_runs;
+END $$;
+
+-- Lock the rows of the tasks that are to hear of the end of `p_tasks`, and return those of `p_tasks` that may end: they
+-- have no parent, or it is held now, or it has ended.
+-- Locks: the parents' rows FOR UPDATE, SKIP LOCKED: nothing waits here, whatever the caller holds.
+CREATE FUNCTION zart_hold_parents_v1(p_tasks uuid[]) RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_parents uuid[];
+  v_held    uuid[];
+BEGIN
+  SELECT array_agg(DISTINCT parent_task) INTO v_parents
+    FROM zart_tasks WHERE task_id = ANY (p_tasks) AND parent_task IS NOT NULL;
+  IF v_parents IS NULL THEN
+    RETURN p_tasks;
+  END IF;
+  SELECT coalesce(array_agg(h.task_id), '{}') INTO v_held
+  FROM (SELECT task_id FROM zart_tasks WHERE task_id = ANY (v_parents) ORDER BY task_id FOR UPDATE SKIP LOCKED) h;
+  RETURN ARRAY(
+    SELECT c.task_id FROM zart_tasks c
+    WHERE c.task_id = ANY (p_tasks)
+      AND (c.parent_task IS NULL OR c.parent_task = ANY (v_held)
+           OR NOT EXISTS (SELECT 1 FROM zart_tasks p WHERE p.task_id = c.parent_task)));
+END $$;
+
+-- Record an outcome from outside in a parent's journal, without a turn, and wake the parent if it is parked. Nothing
+-- happens if the parent has ended, or has recorded something for that call, as when its body cancelled it.
+-- Locks: the caller holds the parent's task row, if it is still there.
+CREATE FUNCTION zart_tell_parent_v1(p_parent uuid, p_ident text, p_seq integer, p_kind "char", p_outcome "char",
+                                    p_payload bytea) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO zart_steps (run_id, ident, seq, kind, outcome, payload)
+    SELECT t.task_id, p_ident, p_seq, p_kind, p_outcome, p_payload FROM zart_tasks t WHERE t.task_id = p_parent
+    ON CONFLICT (run_id, ident) DO NOTHING;
+  UPDATE zart_tasks SET state = 'r', due_at = NULL WHERE task_id = p_parent AND state = 'w';
 END $$;
 
 -- The ends that a flush carries.
@@ -40,13 +85,15 @@ BEGIN
     PERFORM zart_end_runs_v1(v_runs, v_states, v_outcomes, p_worker, false);
   END IF;
   RETURN QUERY
-  SELECT CASE zart_standing_v1(p_worker, r.t, r.e, p_held) WHEN 'over' THEN 'ended' WHEN 'busy' THEN 'busy' ELSE 'lost' END,
+  SELECT CASE zart_standing_v1(p_worker, r.t, r.e, p_held)
+           WHEN 'over' THEN 'ended' WHEN 'busy' THEN 'busy' WHEN 'own' THEN 'busy' ELSE 'lost' END,
          r.t, NULL, NULL::bigint, NULL, NULL, NULL::bytea, NULL::float8
   FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer);
 END $$;
 
--- End a run as cancelled if that was asked for; for whoever holds its task row and leaves it without an owner.
-CREATE FUNCTION zart_end_cancelled_v1(p_run uuid) RETURNS boolean
+-- End a run as cancelled if that was asked for; for whoever holds its task row and is to leave it without an owner.
+-- Returns whether it may leave the row: `ended`, `busy` (asked for, but the parent's row is held) or `live`.
+CREATE FUNCTION zart_end_cancelled_v1(p_run uuid) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
   v_reason bytea;
@@ -54,21 +101,22 @@ BEGIN
   SELECT convert_to(to_json(cancel_reason)::text, 'UTF8') INTO v_reason
     FROM zart_tasks WHERE task_id = p_run AND cancel_requested_at IS NOT NULL;
   IF NOT FOUND THEN
-    RETURN false;
+    RETURN 'live';
   END IF;
-  PERFORM zart_end_runs_v1(ARRAY[p_run], ARRAY['cancelled'], ARRAY[v_reason], NULL, true);
-  RETURN true;
+  RETURN CASE cardinality(zart_end_runs_v1(ARRAY[p_run], ARRAY['cancelled'], ARRAY[v_reason], NULL, true))
+         WHEN 0 THEN 'busy' ELSE 'ended' END;
 END $$;
 
 -- Cancel an execution's current run. Without an owner it ends at once; an owner is asked, and ends it when its body
 -- has unwound. A repeated request keeps the first time and reason.
--- Locks: the run's task row, before anything is looked at.
+-- Locks: the run's task row and its parent's, in one statement, before anything is looked at.
 CREATE FUNCTION zart_cancel_v1(p_execution_id text, p_reason text, OUT status text, OUT state text)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   v_run   uuid;
   v_tried uuid;
   v_state "char";
+  v_rows  uuid[];
 BEGIN
   PERFORM zart_require_read_committed_v1();
   LOOP
@@ -77,7 +125,9 @@ BEGIN
       status := 'unknown';
       RETURN;
     END IF;
-    SELECT t.state INTO v_state FROM zart_tasks t WHERE t.task_id = v_run FOR UPDATE;
+    SELECT ARRAY[v_run, t.parent_task] INTO v_rows FROM zart_tasks t WHERE t.task_id = v_run;
+    PERFORM 1 FROM zart_tasks t WHERE t.task_id = ANY (v_rows) ORDER BY t.task_id FOR UPDATE;
+    SELECT t.state INTO v_state FROM zart_tasks t WHERE t.task_id = v_run;
     EXIT WHEN FOUND OR v_tried = v_run;
     v_tried := v_run;  -- no task: ended, or followed by another run meanwhile; look once more
   END LOOP;

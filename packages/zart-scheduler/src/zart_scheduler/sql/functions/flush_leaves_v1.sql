@@ -56,10 +56,13 @@ DECLARE
 BEGIN
   FOR v_item IN SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer) LOOP
     v_standing := zart_standing_v1(p_worker, v_item.t, v_item.e, p_held);
-    IF v_standing = 'own' AND NOT zart_end_cancelled_v1(v_item.t) THEN
+    IF v_standing = 'own' THEN
+      v_standing := zart_end_cancelled_v1(v_item.t);
+    END IF;
+    IF v_standing = 'live' THEN
       UPDATE zart_tasks SET state = 'r', worker_id = NULL, claim_id = NULL, due_at = NULL WHERE task_id = v_item.t;
     END IF;
-    RETURN NEXT zart_say_v1(CASE WHEN v_standing IN ('own', 'left') THEN 'released'
+    RETURN NEXT zart_say_v1(CASE WHEN v_standing IN ('live', 'ended', 'left') THEN 'released'
                                  WHEN v_standing = 'busy' THEN 'busy' ELSE 'lost' END, v_item.t, NULL, NULL);
   END LOOP;
 END $$;
@@ -73,12 +76,15 @@ DECLARE
 BEGIN
   FOR v_item IN SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, p text) LOOP
     v_standing := zart_standing_v1(p_worker, v_item.t, v_item.e, p_held);
-    IF v_standing = 'own' AND NOT zart_end_cancelled_v1(v_item.t) THEN
+    IF v_standing = 'own' THEN
+      v_standing := zart_end_cancelled_v1(v_item.t);
+    END IF;
+    IF v_standing = 'live' THEN
       UPDATE zart_tasks SET state = 'b', worker_id = NULL, claim_id = NULL, due_at = NULL WHERE task_id = v_item.t;
       UPDATE zart_execution_runs SET state = 'blocked', outcome = convert_to(v_item.p, 'UTF8')
         WHERE run_id = v_item.t;
     END IF;
-    RETURN NEXT zart_say_v1(CASE WHEN v_standing IN ('own', 'left') THEN 'blocked'
+    RETURN NEXT zart_say_v1(CASE WHEN v_standing IN ('live', 'ended', 'left') THEN 'blocked'
                                  WHEN v_standing = 'busy' THEN 'busy' ELSE 'lost' END, v_item.t, NULL, NULL);
   END LOOP;
 END $$;

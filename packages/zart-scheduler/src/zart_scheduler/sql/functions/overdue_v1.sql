@@ -20,9 +20,9 @@ BEGIN
   IF v_runs IS NULL THEN
     RETURN 0;
   END IF;
-  PERFORM zart_end_runs_v1(v_runs, array_fill('failed'::text, ARRAY[cardinality(v_runs)]),
-                           array_fill(p_deadline_payload, ARRAY[cardinality(v_runs)]), NULL, true);
-  RETURN cardinality(v_runs);
+  RETURN cardinality(
+    zart_end_runs_v1(v_runs, array_fill('failed'::text, ARRAY[cardinality(v_runs)]),
+                     array_fill(p_deadline_payload, ARRAY[cardinality(v_runs)]), NULL, true));
 END $$;
 
 -- Take runs away from an owner that lives but did not obey.

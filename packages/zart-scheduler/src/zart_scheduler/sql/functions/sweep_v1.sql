@@ -73,7 +73,7 @@ BEGIN
         WHERE t.state = 'a' AND t.worker_id IN (SELECT zart_lost_owners_v1())
         ORDER BY t.task_id LIMIT p_limit FOR UPDATE SKIP LOCKED) l;
   FOR v_task IN SELECT * FROM zart_tasks WHERE task_id = ANY (v_tasks) AND state = 'a' LOOP
-    CONTINUE WHEN zart_end_cancelled_v1(v_task.task_id);
+    CONTINUE WHEN zart_end_cancelled_v1(v_task.task_id) <> 'live';
     UPDATE zart_tasks
       SET state = 'r', worker_id = NULL, claim_id = NULL, due_at = NULL, epoch = v_task.epoch + 1,
           crash_count = CASE WHEN EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = v_task.run_id
