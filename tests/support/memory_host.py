@@ -19,6 +19,7 @@ from tests.support.memory_store import Answer, MemoryStore
 from zart_core import Workflow
 from zart_core.control import RunCancelled, Signal
 from zart_core.executor import TURN_BITS, ActiveRun
+from zart_core.handlers import Phase
 from zart_core.host import ClaimedRun, Left
 from zart_core.items import (
     AttemptItem,
@@ -90,6 +91,9 @@ class MemoryHost:
         self.workflow, self.evict, self.chaos = workflow, evict, chaos
         self.input = workflow.parameters.encode(args, {})
         self.store = store or MemoryStore()
+        handlers = {"failed": workflow.on_failure, "cancelled": workflow.on_cancel}
+        phases = {"failed": Phase.ON_FAILURE, "cancelled": Phase.ON_CANCEL}
+        self.store.handlers = {state: phases[state] for state, handler in handlers.items() if handler}
         self.run: ActiveRun | None = None
         self.parked: list[ActiveRun | None] = [None] * (chaos.workers if chaos else 1)
         self.worker = 0
@@ -156,7 +160,8 @@ class MemoryHost:
             self._wake_if_due()
         elif why is Left.RELEASED:
             self.loop.call_soon(run.evict)
-            if self.chaos:
+            if self.chaos or self.store.phase is not Phase.BODY:
+                self._stopping = None
                 self._claim_soon()
 
     def look(self) -> None:
@@ -221,7 +226,10 @@ class MemoryHost:
         """Have the run cancelled, or its deadline passed."""
         self._stopping = signal, reason
         if self.is_parked:
-            self.store.ending = ("cancelled", b"parked")
+            self._stopping = None
+            self.store.epoch += 1  # taken away from whoever has the body in memory
+            if self.store.end("cancelled", b'"parked"').verdict == "released":
+                self._claim_soon()
             self._changed.set()
         else:
             self._stop()
@@ -266,6 +274,8 @@ class MemoryHost:
             deadline=None,
             epoch=self.epoch,
             input=self.input,
+            phase=self.store.phase,
+            outcome=self.store.outcome,
             records=tuple(replace(record) for record in self.records.values()),
             attempts=tuple(self._attempts()),
         )

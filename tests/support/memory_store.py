@@ -5,8 +5,10 @@ It keeps to the order of the run as the schema does: what comes from outside has
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from zart_core.handlers import Phase
 from zart_core.items import (
     AttemptItem,
     BlockItem,
@@ -64,6 +66,11 @@ class MemoryStore:
     sent: int = 0
     epoch: int = 0
     ending: tuple[str, bytes | None] | None = None
+    phase: Phase = Phase.BODY
+    outcome: bytes | None = None
+    """How the body ended, if a handler follows."""
+    handlers: Mapping[str, Phase] = field(default_factory=dict)
+    """What follows which end of the body."""
 
     def copy(self) -> MemoryStore:
         """Return an independent copy, as a crash at this moment would leave it."""
@@ -120,12 +127,20 @@ class MemoryStore:
                 self.awaited = item.awaited
                 return Answer("unparked" if stays else "parked")
             case EndItem():
-                self.ending = (item.state, item.payload)
-                return Answer("ended")
+                return self.end(item.state, item.payload)
             case BlockItem():
                 self.ending = ("blocked", item.payload)
                 return Answer("blocked")
         return Answer("released")
+
+    def end(self, state: str, payload: bytes | None) -> Answer:
+        """End the run, or hand it to the handler of such an end."""
+        self.waits.clear()
+        if self.phase is Phase.BODY and state in self.handlers:
+            self.phase, self.outcome = self.handlers[state], payload
+            return Answer("released")
+        self.ending = (state, payload)
+        return Answer("ended")
 
     def _has_come(self, record: Record, now: float) -> bool:
         return self.wake_at.get(record.identity, now) <= now

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from zart_core import faults
 from zart_core.control import DeadlinePassed, RunCancelled
-from zart_core.definition import Workflow
 from zart_core.errors import CallNotAwaited, DeadlineExceeded, PayloadError
+from zart_core.handlers import Phase
 from zart_core.items import BlockItem, EndItem
+from zart_core.records import Failure
 from zart_core.unwinding import Unwinding
 
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
 
-Ending = tuple[str, bytes]
+Ending = tuple[str, bytes | None]
 
 CANNOT_PARK = (
     "%r cannot park: its body waits in memory (asyncio.sleep, asyncio.timeout or a thread), so it keeps its slot; "
@@ -38,23 +40,44 @@ _FOREIGN_LOOP = ("attached to a different loop", "bound to a different event loo
 
 
 def conclude(
-    body: asyncio.Task[Any], workflow: Workflow[Any, Any], max_payload: int, forgotten: CallNotAwaited
+    body: asyncio.Task[Any], run: ActiveRun, phase: Phase, outcome: bytes | None, forgotten: CallNotAwaited
 ) -> Ending:
-    """Return terminal state and payload of a run whose body is done (L15 for `forgotten` calls)."""
+    """Return terminal state and payload of a run whose body, or handler, is done (L15 for `forgotten` calls).
+
+    `outcome` is how the body ended if `phase` is a later one; a handler that returns nothing leaves it as it was.
+    """
     error = asyncio.CancelledError("the body cancelled itself") if body.cancelled() else body.exception()
     if error is not None:
         if forgotten.calls:
             error.add_note(str(forgotten))
+        if phase is Phase.ON_FAILURE and error.__cause__ is None:
+            with suppress(faults.Unrestorable):
+                error.__cause__ = faults.restore(outcome or b"null")
         return failed(error)
     if forgotten.calls:
         return failed(forgotten)
+    if phase is Phase.ON_CANCEL or (phase is Phase.ON_FAILURE and body.result() is None):
+        return unhandled(phase, outcome)
+    workflow = run.workflow
     try:
         payload, _ = workflow.result_codec().encode(
-            body.result(), f"result of workflow {workflow.name!r}", limit=max_payload
+            body.result(), f"result of workflow {workflow.name!r}", limit=run.host.max_payload
         )
     except PayloadError as unstorable:
         return failed(unstorable)
     return "completed", payload
+
+
+def failure_of(phase: Phase, outcome: bytes | None) -> Failure:
+    """Return what a handler is told of how the body ended."""
+    if phase is Phase.ON_FAILURE:
+        return faults.failure(outcome or b"null")
+    return Failure("cancelled", "RunCancelled", from_json(outcome or b"null") or "no reason was given")
+
+
+def unhandled(phase: Phase, outcome: bytes | None) -> Ending:
+    """Return the ending of a run whose body's end stands."""
+    return ("failed" if phase is Phase.ON_FAILURE else "cancelled"), outcome
 
 
 def failed(error: BaseException) -> Ending:

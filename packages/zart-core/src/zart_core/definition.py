@@ -15,6 +15,7 @@ from zart_core.codec import Codec
 from zart_core.current import body_for
 from zart_core.duration import Duration
 from zart_core.errors import ConfigurationError, DuplicateName, UsageError
+from zart_core.handlers import Handler, check_handler
 from zart_core.hints import resolve_hints
 from zart_core.identity import check_name
 from zart_core.operations import StepOperation, check_timeout
@@ -23,6 +24,9 @@ from zart_core.retry import RetryPolicy, as_policy
 P = ParamSpec("P")
 R = TypeVar("R")
 ErrorTypes = tuple[type[BaseException], ...]
+
+MAX_CRASHES = 1000
+"""Most deaths of workers in a row that a workflow may ask for before it is failed."""
 
 
 def describe(fn: Callable[..., Any]) -> str:
@@ -194,6 +198,9 @@ class Workflow(Generic[P, R]):
         queue: str = "default",
         priority: int = 0,
         on_divergence: str = "warn",
+        on_failure: Handler | None = None,
+        on_cancel: Handler | None = None,
+        max_crashes: int = 5,
         leading: tuple[Any, ...] = (),
         localns: Mapping[str, Any] | None = None,
     ) -> None:
@@ -214,6 +221,13 @@ class Workflow(Generic[P, R]):
         self.current, self.priority, self.on_divergence = current, priority, on_divergence
         self.timeout = check_timeout(timeout, "global")
         self.leading = leading
+        self.on_failure = check_handler("on_failure", on_failure, fn, leading)
+        self.on_cancel = check_handler("on_cancel", on_cancel, fn, leading)
+        if not isinstance(max_crashes, int) or not 1 <= max_crashes <= MAX_CRASHES:
+            raise ConfigurationError(
+                f"max_crashes must be a whole number from 1 to {MAX_CRASHES}, not {max_crashes!r}"
+            )
+        self.max_crashes = max_crashes
         self._localns = dict(localns or {})
         self._parameters: Parameters | None = None
         self._codec: Codec | None = None

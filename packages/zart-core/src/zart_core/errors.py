@@ -4,7 +4,7 @@
       ConfigurationError   WorkflowNotFound  DuplicateName  SchemaOutOfDate  InvalidText
       UsageError           NotInRun  NestedStep  CallReused  CallNotAwaited  DuplicateKey  WrongTask
       ExecutionError       ExecutionNotFound  ExecutionConflict  ExecutionFailed  ExecutionCancelled
-                           ExecutionBlocked  RunFinished  IllegalTransition
+                           ExecutionBlocked  RunFinished  IllegalTransition  WorkerCrashed
       StepError            StepFailed  StepTimeout  NonRetryable
       EventTimeout  DeadlineExceeded  WaitTimeout
       PayloadError         PayloadInvalid  PayloadTooLarge
@@ -276,6 +276,22 @@ class IllegalTransition(ExecutionError):
 
     def __str__(self) -> str:
         return f"cannot {self.action} execution {self.execution_id!r}: it is {self.state}"
+
+
+class WorkerCrashed(ExecutionError):
+    """A run was failed because its workers died `deaths` times in a row, and nothing was recorded in between."""
+
+    code = "ZART-E009"
+
+    def __init__(self, execution_id: str, deaths: int) -> None:
+        super().__init__(execution_id, deaths)
+        self.deaths = deaths
+
+    def __str__(self) -> str:
+        return (
+            f"{self.deaths} workers in a row died while they ran execution {self.execution_id!r}, and nothing was "
+            f"recorded in between: look for a crash of the interpreter or for memory that runs out"
+        )
 
 
 class StepError(ZartError):

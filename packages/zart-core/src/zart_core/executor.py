@@ -22,6 +22,7 @@ from zart_core.current import ExecutionContext, body_var, step_var
 from zart_core.definition import Step, Workflow, check_same_step
 from zart_core.delivery import TURN_BITS, Delivery, Waiting
 from zart_core.errors import CallNotAwaited, PayloadInvalid
+from zart_core.handlers import Phase, handler_arguments
 from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
 from zart_core.items import CancelItem, EndItem, Item, ParkItem, RecordItem, ReleaseItem, WaitItem
@@ -48,17 +49,20 @@ class ActiveRun:
         self.id, self.execution_id = claimed.run_id, claimed.execution_id
         self.workflow, self.host = workflow, host
         self.context = ExecutionContext.of(claimed)
-        self.journal = Journal(claimed.records, claimed.attempts)
+        self._phase, self._outcome = claimed.phase, claimed.outcome
+        self.journal = Journal(claimed.phase.own(claimed.records), claimed.phase.own(claimed.attempts))
         self.loop = BodyLoop(host.loop, self.advance, self)  # type: ignore[abstract] # the rest is refused by name
         self.open_calls: dict[int, Call[Any]] = {}
         self.reserved = 0
         self.attempts = Attempts(self)
         self.outstanding = 0
         """Items put and not yet answered."""
+        self.has_recorded = False
+        """Whether an outcome was committed since the run was claimed."""
         self.gone: Left | None = None
         """Why the run is no longer this worker's; nothing it does counts any more."""
         self._input = claimed.input
-        self._delivery = Delivery(self.journal, claimed.epoch, claimed.records)
+        self._delivery = Delivery(self.journal, claimed.epoch, claimed.phase.own(claimed.records))
         self._unwinding = Unwinding(self.loop, self.advance)
         self._outside = Outside(self)
         self._body: asyncio.Task[Any] | None = None
@@ -152,24 +156,33 @@ class ActiveRun:
     # -- life
 
     def begin(self) -> None:
-        """Start the body, from the top."""
+        """Start the body, or the handler of how it ended, from the top."""
+        workflow, phase = self.workflow, self._phase
         try:
-            args, kwargs = self.workflow.parameters.decode(self._input)
+            args, kwargs = workflow.parameters.decode(self._input)
         except PayloadInvalid as error:
             self._leave(EndItem(self, *conclusion.failed(error)))
             return
+        fn: Any = {Phase.ON_FAILURE: workflow.on_failure, Phase.ON_CANCEL: workflow.on_cancel}.get(
+            phase, workflow.fn
+        )
+        if fn is None:  # as when a deploy has removed it
+            self._leave(EndItem(self, *conclusion.unhandled(phase, self._outcome)))
+            return
+        args = (*workflow.leading, *args)
+        if phase is not Phase.BODY:
+            failure = conclusion.failure_of(phase, self._outcome)
+            args, kwargs = handler_arguments(workflow, failure, args, kwargs)
         context = copy_context()
         context.run(body_var.set, self)
         context.run(step_var.set, None)  # whoever claimed the run may have been woken by a step
-        self._body = self.loop.start(
-            self.workflow.fn(*self.workflow.leading, *args, **kwargs), Scope(), context
-        )
+        self._body = self.loop.start(fn(*args, **kwargs), phase.scope, context)
         self.advance()
 
     def resume(self, epoch: int, records: Iterable[Record]) -> None:
         """Go on after a park, with what has come since: the claim's epoch must be this run's plus one."""
         self._delivery.resume(epoch)
-        self.gone, self._leaving = None, False
+        self.gone, self._leaving, self.has_recorded = None, False, False
         for record in records:
             self.enter(record)
         self.attempts.resume()
@@ -263,7 +276,7 @@ class ActiveRun:
         forgotten = CallNotAwaited((call.name, call.where) for call in self.open_calls.values())
         if left := ", ".join(waiting.call.name for waiting in self._delivery.waiting.values()):
             log.warning("%r ended with calls still open, which are cancelled: %s", self, left)
-        ending = conclusion.conclude(body, self.workflow, self.host.max_payload, forgotten)
+        ending = conclusion.conclude(body, self, self._phase, self._outcome, forgotten)
         self.attempts.give_up_all()
         self._unwinding.close_branches()
         self._leave(EndItem(self, *ending))
@@ -341,6 +354,7 @@ class ActiveRun:
 
     def recorded(self, item: RecordItem) -> None:
         """A plain record is committed."""
+        self.has_recorded = True
         self.attempts.forget(item.identity)
         self.enter(item.to_record())
         if item.length is not None:

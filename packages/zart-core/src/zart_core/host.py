@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from zart_core.handlers import Phase
 from zart_core.items import Item
 from zart_core.journal import AttemptRecord, Record
 
@@ -32,6 +33,9 @@ class ClaimedRun:
     deadline: datetime | None
     epoch: int
     input: bytes
+    phase: Phase
+    outcome: bytes | None
+    """How the body ended, if this is a later phase."""
     records: tuple[Record, ...]
     attempts: tuple[AttemptRecord, ...]
 

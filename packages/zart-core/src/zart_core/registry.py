@@ -11,6 +11,7 @@ from zart_core.context import Context
 from zart_core.definition import Step, Workflow, check_same_step, describe
 from zart_core.duration import Duration
 from zart_core.errors import ConfigurationError, DuplicateName, WorkflowNotFound
+from zart_core.handlers import Handler
 
 R = TypeVar("R")
 
@@ -48,8 +49,14 @@ class Registry:
         queue: str = "default",
         priority: int = 0,
         on_divergence: str = "warn",
+        on_failure: Handler | None = None,
+        on_cancel: Handler | None = None,
+        max_crashes: int = 5,
     ) -> Workflow[..., R]:
-        """Register `async def fn(ctx: Context, ...)` as a workflow and return it."""
+        """Register `async def fn(ctx: Context, ...)` as a workflow and return it.
+
+        Handlers are `async def on_failure(ctx: Context, failure: Failure, ...)`.
+        """
         workflow: Workflow[..., R] = Workflow(
             fn,
             name,
@@ -59,6 +66,9 @@ class Registry:
             queue=queue,
             priority=priority,
             on_divergence=on_divergence,
+            on_failure=on_failure,
+            on_cancel=on_cancel,
+            max_crashes=max_crashes,
             leading=(Context(),),
         )
         self.add(workflow)

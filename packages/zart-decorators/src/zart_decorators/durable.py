@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -35,6 +35,9 @@ def durable(
     queue: str = "default",
     priority: int = 0,
     on_divergence: Literal["warn", "block"] = "warn",
+    on_failure: Callable[..., Coroutine[Any, Any, Any]] | None = None,
+    on_cancel: Callable[..., Coroutine[Any, Any, None]] | None = None,
+    max_crashes: int = 5,
 ) -> DurableDecorator: ...
 def durable(
     name: Any = None,
@@ -45,6 +48,9 @@ def durable(
     queue: str = "default",
     priority: int = 0,
     on_divergence: Literal["warn", "block"] = "warn",
+    on_failure: Callable[..., Coroutine[Any, Any, Any]] | None = None,
+    on_cancel: Callable[..., Coroutine[Any, Any, None]] | None = None,
+    max_crashes: int = 5,
 ) -> Any:
     """Make an async function a durable workflow. With or without parentheses.
 
@@ -59,6 +65,10 @@ def durable(
         queue: Where runs wait for a worker, unless the start says otherwise.
         priority: -32768 to 32767, the higher number first, unless the start says otherwise.
         on_divergence: "warn" or "block": what a run does whose step has other arguments than recorded.
+        on_failure: `async def (failure: Failure, ...)` with the workflow's own arguments after the failure. Runs, as
+            durable as a body, once the failure is recorded; its result other than None completes the run.
+        on_cancel: Likewise, once a cancel is recorded; what it returns does not matter.
+        max_crashes: How many workers may die in a row over a run, with nothing recorded in between, before it fails.
 
     Raises:
         ConfigurationError: The function is not async, or an option cannot be.
@@ -74,6 +84,9 @@ def durable(
             queue=queue,
             priority=priority,
             on_divergence=on_divergence,
+            on_failure=on_failure,
+            on_cancel=on_cancel,
+            max_crashes=max_crashes,
             localns=local_names(frame),
         )
 

@@ -12,7 +12,18 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from zart_core import Registry
-from zart_core.spi import TURN_BITS, ActiveRun, AttemptRecord, ClaimedRun, Host, Kind, Outcome, Record, reach
+from zart_core.spi import (
+    TURN_BITS,
+    ActiveRun,
+    AttemptRecord,
+    ClaimedRun,
+    Host,
+    Kind,
+    Outcome,
+    Phase,
+    Record,
+    reach,
+)
 from zart_scheduler.bodies import Bodies
 from zart_scheduler.checkpoint import CheckpointWriter, Fenced
 from zart_scheduler.store import runs, steps, tasks
@@ -41,8 +52,10 @@ class Claimer:
         self._pool, self._writer, self._bodies, self._hand_back = pool, writer, bodies, hand_back
         self._handlers = [Handler(w.name, w.version, w.current, w.timeout) for w in registry]
 
-    async def claim(self, limit: int, *, is_draining: Callable[[], bool]) -> int:
-        """Claim up to `limit` runs and go on with them; return how many came.
+    async def claim(
+        self, limit: int, *, is_draining: Callable[[], bool], suspects: bool = False
+    ) -> Sequence[Claimed]:
+        """Claim up to `limit` runs and go on with them; return what came.
 
         Raises:
             Fenced: The worker may not claim any more.
@@ -50,7 +63,12 @@ class Claimer:
         """
         reach("before-claim")
         statement = tasks.claim(
-            self._worker_id, uuid4(), queues=self._queues, handlers=self._handlers, limit=limit
+            self._worker_id,
+            uuid4(),
+            queues=self._queues,
+            handlers=self._handlers,
+            limit=limit,
+            suspects=suspects,
         )
         claimed = await self._writer.between_flushes(statement)
         if claimed is None:
@@ -58,7 +76,7 @@ class Claimer:
         if claimed:
             reach("after-claim")
             await self._take(claimed, is_draining)
-        return len(claimed)
+        return claimed
 
     async def _take(self, claimed: Sequence[Claimed], is_draining: Callable[[], bool]) -> None:
         # A cached body leaves the cache now: evicted while its new records are read, it would want its whole journal.
@@ -111,6 +129,7 @@ async def load(
 
 
 def _claimed_run(row: RunInput, records: list[Record], attempts: list[AttemptRecord]) -> ClaimedRun:
+    phase = Phase(row.phase)
     return ClaimedRun(
         run_id=str(row.run_id),
         execution_id=row.execution_id,
@@ -120,9 +139,11 @@ def _claimed_run(row: RunInput, records: list[Record], attempts: list[AttemptRec
         queue=row.queue,
         tags=row.tags,
         started_at=_utc(row.started_at or row.created_at),
-        deadline=_utc(row.deadline_at) if row.deadline_at is not None else None,
+        deadline=_utc(row.deadline_at) if row.deadline_at is not None and phase is Phase.BODY else None,
         epoch=row.epoch,
         input=bytes(row.input or b"{}"),
+        phase=phase,
+        outcome=bytes(row.outcome) if row.outcome is not None else None,
         records=tuple(records),
         attempts=tuple(attempts),
     )

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import AsyncConnection
@@ -35,6 +35,7 @@ from zart_scheduler.store import tasks, workers
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.statement import run as execute
 from zart_scheduler.store.tasks import Owned
+from zart_scheduler.suspects import Suspects
 from zart_scheduler.threads import StepThreads
 from zart_scheduler.wake import DONE, READY, Notifier, Timers
 
@@ -70,6 +71,7 @@ class Incarnation:
         self._conninfo, self._pool, self._registry, self._config = conninfo, pool, registry, config
         self._bodies = Bodies(config.max_parked)
         self._timers = Timers()
+        self._suspects = Suspects()
         self._wake = asyncio.Event()
         self._more = False
         self._look_asked = False
@@ -286,6 +288,8 @@ class Incarnation:
         if self._bodies.active and (due or self._look_asked):
             self._look_asked = False
             await self._look_at_active()
+        if due:
+            self._suspects.look()
         if due or self._more:
             await self._claim()
 
@@ -333,15 +337,36 @@ class Incarnation:
         self._more = True
         while self._more and not self._draining and self._lease.renewed:
             free = self._config.concurrency - len(self._bodies.active)
-            if free <= 0:
+            if free <= 0 or await self._is_on_trial():
                 return
             self._more = False  # a hint that comes from here on asks for one more claim
             try:
-                if await self._claimer.claim(free, is_draining=lambda: self._draining) == free:
+                if self._suspects.is_wanted and await self._claim_suspect():
+                    self._more = True
+                    return
+                if len(await self._claimer.claim(free, is_draining=lambda: self._draining)) == free:
                     self._more = True
             except FAILURES:
                 self._more, self._compare_at = True, 0.0  # what was claimed may be lost on the way
                 raise
+
+    async def _claim_suspect(self) -> bool:
+        """Claim a run that may kill this worker, if there is one."""
+        claimed = await self._claimer.claim(1, is_draining=lambda: self._draining, suspects=True)
+        run = self._bodies.active.get(str(claimed[0].run_id)) if claimed else None
+        self._suspects.begin(run, self.loop.time())
+        if run is not None:
+            log.warning("%r has taken %d workers down; it is tried alone", run, claimed[0].crash_count)
+        return bool(claimed)
+
+    async def _is_on_trial(self) -> bool:
+        """Return whether nothing may be claimed, for the sake of a suspect."""
+        run = self._suspects.release(self.loop.time())
+        if run is not None:
+            trust = tasks.trust(self.id, UUID(run.id), run.epoch)
+            if not await self._writer.between_flushes(trust):
+                raise Fenced("another worker has taken its runs over")
+        return self._suspects.run is not None
 
     def _expect(self, seconds: float) -> None:
         """A run of this worker is due in `seconds`: look then, and not only at the next poll."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from zart_core import DeadlineExceeded
+from zart_core import DeadlineExceeded, WorkerCrashed
 from zart_core.spi import record
 from zart_scheduler.store import tasks, workers
 from zart_scheduler.store.statement import run as execute
@@ -47,6 +47,9 @@ async def sweep(connection: AsyncConnection[Any], lease: float) -> int:
         total += requeued
         if requeued < BATCH:
             break
+    for crashed in await execute(connection, tasks.list_crashed(BATCH)):
+        payload = record(WorkerCrashed(crashed.execution_id, crashed.deaths), kind="WorkerCrashed")
+        total += await execute(connection, tasks.fail_crashed(crashed.run_id, payload))
     overdue = record(
         DeadlineExceeded("the workflow did not finish within its timeout"), kind="DeadlineExceeded"
     )

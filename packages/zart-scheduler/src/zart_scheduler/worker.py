@@ -182,6 +182,9 @@ class Worker:
                             current=workflow.current,
                             queue=workflow.queue,
                             priority=workflow.priority,
+                            on_failure=workflow.on_failure is not None,
+                            on_cancel=workflow.on_cancel is not None,
+                            max_crashes=workflow.max_crashes,
                         ),
                     )
 

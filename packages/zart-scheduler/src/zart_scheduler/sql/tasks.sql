@@ -2,7 +2,7 @@
 -- Take ready tasks of known workflow versions for one worker. Locks: its worker row, then the tasks, SKIP LOCKED.
 SELECT task_id, run_id, execution_id, epoch, workflow, version, crash_count, fenced
 FROM zart_claim_v1(%(worker)s, %(claim)s, %(queues)b::text[], %(workflows)b::text[], %(versions)b::text[],
-                   %(current)b::boolean[], %(timeouts)b::float8[], %(limit)s);
+                   %(current)b::boolean[], %(timeouts)b::float8[], %(limit)s, %(suspects)s);
 
 -- name: look_at_active :many
 -- The worker's active runs that want attention. No locks.
@@ -11,6 +11,20 @@ SELECT run_id, epoch, cancel, cancel_reason, overdue, news FROM zart_look_v1(%(w
 -- name: list_owned :many
 -- All runs that a worker owns, to be compared with what it has in memory. No locks. Index: zart_tasks_owned.
 SELECT run_id, epoch FROM zart_tasks WHERE worker_id = %(worker)s AND state = 'a';
+
+-- name: trust :one
+-- A run that may kill its worker has not done so for long enough: its next death does not count. Locks: the fence.
+SELECT zart_trust_v1(%(worker)s, %(run)s, %(epoch)s);
+
+-- name: list_crashed :many
+-- Ready runs whose workers have died as often as they may. No locks. Index: zart_tasks_suspect.
+SELECT task_id, execution_id, crash_count FROM zart_tasks
+WHERE state = 'r' AND crash_count >= 2 AND crash_count >= zart_max_crashes_v1(workflow, version)
+LIMIT %(limit)s;
+
+-- name: fail_crashed :one
+-- Fail such a run, unless somebody has it. Locks: its task row and its parent's, SKIP LOCKED.
+SELECT zart_fail_crashed_v1(%(run)s, %(payload)s);
 
 -- name: fire_due :one
 -- Waiting tasks whose time has come become ready. Locks: those rows, SKIP LOCKED.

@@ -14,7 +14,10 @@ _LOAD_INPUTS = queries("runs")["load_inputs"]
 
 
 class RunInput(NamedTuple):
-    """A claimed run. `epoch` is that of its task now; another than the claim's means that the run has moved on."""
+    """A claimed run. `epoch` is that of its task now; another than the claim's means that the run has moved on.
+
+    `outcome` is how its body has ended, if `phase` tells that it has.
+    """
 
     run_id: UUID
     execution_id: str
@@ -28,6 +31,8 @@ class RunInput(NamedTuple):
     deadline_at: datetime | None
     input: bytes | None
     epoch: int
+    phase: str
+    outcome: bytes | None
 
 
 def load_inputs(runs: Sequence[UUID]) -> Statement[list[RunInput]]:

@@ -16,6 +16,9 @@ _LIST_OWNED = _SQL["list_owned"]
 _FIRE_DUE = _SQL["fire_due"]
 _REQUEUE_DEAD = _SQL["requeue_dead"]
 _END_OVERDUE = _SQL["end_overdue"]
+_TRUST = _SQL["trust"]
+_LIST_CRASHED = _SQL["list_crashed"]
+_FAIL_CRASHED = _SQL["fail_crashed"]
 
 
 class Handler(NamedTuple):
@@ -57,10 +60,27 @@ class Owned(NamedTuple):
     epoch: int
 
 
+class Crashed(NamedTuple):
+    """A ready run whose workers have died `deaths` times in a row."""
+
+    run_id: UUID
+    execution_id: str
+    deaths: int
+
+
 def claim(
-    worker_id: UUID, claim_id: UUID, *, queues: Sequence[str], handlers: Sequence[Handler], limit: int
+    worker_id: UUID,
+    claim_id: UUID,
+    *,
+    queues: Sequence[str],
+    handlers: Sequence[Handler],
+    limit: int,
+    suspects: bool = False,
 ) -> Statement[list[Claimed] | None]:
-    """Take up to `limit` ready tasks; None: the worker is fenced off and must end this incarnation."""
+    """Take up to `limit` ready tasks; None: the worker is fenced off and must end this incarnation.
+
+    `suspects` takes those whose workers died twice in a row or more, and no others.
+    """
     params = {
         "worker": worker_id,
         "claim": claim_id,
@@ -70,6 +90,7 @@ def claim(
         "current": [handler.current for handler in handlers],
         "timeouts": [handler.timeout for handler in handlers],
         "limit": limit,
+        "suspects": suspects,
     }
     return Statement(_CLAIM, params, _claimed)
 
@@ -100,6 +121,21 @@ def end_overdue(limit: int, grace: float, deadline_payload: bytes) -> Statement[
     `deadline_payload` is the failure that a run past its deadline gets, as JSON text.
     """
     return Statement(_END_OVERDUE, {"limit": limit, "grace": grace, "payload": deadline_payload}, _number)
+
+
+def trust(worker_id: UUID, run_id: UUID, epoch: int) -> Statement[bool]:
+    """Let the next death of the worker not count against the run; False: the worker is fenced off."""
+    return Statement(_TRUST, {"worker": worker_id, "run": run_id, "epoch": epoch}, _number)
+
+
+def list_crashed(limit: int) -> Statement[list[Crashed]]:
+    """Return runs whose workers have died as often in a row as their workflow allows."""
+    return Statement(_LIST_CRASHED, {"limit": limit}, lambda rows: [Crashed._make(row) for row in rows])
+
+
+def fail_crashed(run_id: UUID, payload: bytes) -> Statement[bool]:
+    """Fail such a run with `payload`, the failure as JSON text; return whether it was still to be had."""
+    return Statement(_FAIL_CRASHED, {"run": run_id, "payload": payload}, _number)
 
 
 def _claimed(rows: list[Row]) -> list[Claimed] | None:

@@ -48,6 +48,9 @@ def upsert(
     current: bool,
     queue: str = "default",
     priority: int = 0,
+    on_failure: bool = False,
+    on_cancel: bool = False,
+    max_crashes: int = 5,
 ) -> Statement[None]:
     """Register a workflow version, or say that it was seen again."""
     params = {
@@ -60,6 +63,9 @@ def upsert(
         "current": current,
         "queue": queue,
         "priority": priority,
+        "on_failure": on_failure,
+        "on_cancel": on_cancel,
+        "max_crashes": max_crashes,
     }
     return Statement(_UPSERT, params, nothing)
 

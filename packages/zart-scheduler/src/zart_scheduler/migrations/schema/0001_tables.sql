@@ -111,12 +111,15 @@ CREATE TABLE zart_tasks (
   priority            smallint         NOT NULL DEFAULT 0,
   seq                 bigint           GENERATED ALWAYS AS IDENTITY,
   state               "char"           NOT NULL DEFAULT 'r',
+  -- What its owner runs: the body, or what follows when that has failed or was cancelled.
+  phase               "char"           NOT NULL DEFAULT 'b',
   due_at              timestamptz,
   deadline_at         timestamptz,
   epoch               integer          NOT NULL DEFAULT 0,
   worker_id           uuid,
   claim_id            uuid,
   crash_count         smallint         NOT NULL DEFAULT 0,
+  trusted             boolean          NOT NULL DEFAULT false,
   cancel_requested_at timestamptz,
   cancel_reason       text,
   -- Whose journal gets the outcome: the body task of the run that started this one, and where in it.
@@ -125,6 +128,7 @@ CREATE TABLE zart_tasks (
   parent_seq          integer,
   CONSTRAINT zart_tasks_kind CHECK (kind IN ('b', 's')),
   CONSTRAINT zart_tasks_parent CHECK (num_nonnulls(parent_task, parent_ident, parent_seq) IN (0, 3)),
+  CONSTRAINT zart_tasks_phase CHECK (phase IN ('b', 'f', 'c')),
   CONSTRAINT zart_tasks_state CHECK (state IN ('r', 'a', 'w', 'b')),
   CONSTRAINT zart_tasks_owner CHECK ((state = 'a') = (worker_id IS NOT NULL)),
   CONSTRAINT zart_tasks_cancel CHECK (cancel_requested_at IS NULL OR state = 'a')
@@ -133,7 +137,11 @@ CREATE TABLE zart_tasks (
   autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_cost_limit = 10000,
   autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500
 );
-CREATE INDEX zart_tasks_ready ON zart_tasks (queue, workflow, version, priority DESC, seq) WHERE state = 'r';
+CREATE INDEX zart_tasks_ready ON zart_tasks (queue, workflow, version, priority DESC, seq)
+  WHERE state = 'r' AND crash_count < 2;
+-- Apart from all others: what may kill the worker that claims it.
+CREATE INDEX zart_tasks_suspect ON zart_tasks (queue, workflow, version, priority DESC, seq)
+  WHERE state = 'r' AND crash_count >= 2;
 CREATE INDEX zart_tasks_due ON zart_tasks (due_at) WHERE state = 'w' AND due_at IS NOT NULL;
 CREATE INDEX zart_tasks_deadline ON zart_tasks (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX zart_tasks_owned ON zart_tasks (worker_id) WHERE state = 'a';
@@ -181,6 +189,9 @@ CREATE TABLE zart_workflows (
   current       boolean          NOT NULL,
   queue         text COLLATE "C" NOT NULL,
   priority      smallint         NOT NULL,
+  on_failure    boolean          NOT NULL,
+  on_cancel     boolean          NOT NULL,
+  max_crashes   smallint         NOT NULL,
   last_seen_at  timestamptz      NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (workflow, version)
 );

@@ -3,10 +3,11 @@
 -- takes tasks that are bound to no version yet, and binds them.
 -- Locks: the worker's row, then the chosen task rows, SKIP LOCKED, so that claimers never wait for each other.
 -- Index: zart_tasks_ready, one short range per queue and version; what nobody here knows is never touched.
+-- With p_suspects it takes what may have killed the workers that had it before, and nothing else.
 -- Planner: a plan made while the table was small must not scan or sort all of it at every claim; hence the settings,
 -- and below no condition that a partial index other than zart_tasks_ready could answer by a full scan.
 CREATE FUNCTION zart_claim_v1(p_worker uuid, p_claim uuid, p_queues text[], p_workflows text[], p_versions text[],
-                              p_current boolean[], p_timeouts float8[], p_limit integer)
+                              p_current boolean[], p_timeouts float8[], p_limit integer, p_suspects boolean)
 RETURNS TABLE (task_id uuid, run_id uuid, execution_id text, epoch integer, workflow text, version text,
                crash_count smallint, fenced boolean)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
@@ -18,12 +19,17 @@ BEGIN
     RETURN NEXT;
     RETURN;
   END IF;
-  v_tasks := zart_choose_ready_v1(p_queues, p_workflows, p_versions, p_current, p_limit);
+  IF p_suspects THEN
+    v_tasks := zart_choose_suspects_v1(p_queues, p_workflows, p_versions, p_current, p_limit);
+  ELSE
+    v_tasks := zart_choose_ready_v1(p_queues, p_workflows, p_versions, p_current, p_limit);
+  END IF;
   IF v_tasks IS NULL THEN
     RETURN;
   END IF;
   UPDATE zart_tasks t
-    SET state = 'a', worker_id = p_worker, claim_id = p_claim, epoch = t.epoch + 1, due_at = NULL, version = h.version,
+    SET state = 'a', worker_id = p_worker, claim_id = p_claim, epoch = t.epoch + 1, due_at = NULL, trusted = false,
+        version = h.version,
         deadline_at = CASE WHEN t.epoch = 0 THEN clock_timestamp() + h.timeout * interval '1 second'
                            ELSE t.deadline_at END
     FROM unnest(p_workflows, p_versions, p_current, p_timeouts) AS h(workflow, version, current, timeout)
@@ -57,7 +63,7 @@ BEGIN
         FROM zart_known_pairs_v1(p_queues, p_workflows, p_versions, p_current) AS k(queue, workflow, version)
         CROSS JOIN LATERAL (
           SELECT t.task_id, t.priority, t.seq FROM zart_tasks t
-          WHERE t.state = 'r' AND t.queue = k.queue AND t.workflow = k.workflow AND t.version = k.version
+          WHERE t.state = 'r' AND t.crash_count < 2 AND t.queue = k.queue AND t.workflow = k.workflow AND t.version = k.version
           ORDER BY t.priority DESC, t.seq LIMIT p_limit) c
         ORDER BY c.priority DESC, c.seq LIMIT p_limit) c;
   IF v_seen IS NULL THEN
@@ -76,12 +82,40 @@ BEGIN
         FROM zart_known_pairs_v1(p_queues, p_workflows, p_versions, p_current) AS k(queue, workflow, version)
         CROSS JOIN LATERAL (
           SELECT t.task_id, t.priority, t.seq FROM zart_tasks t
-          WHERE t.state = 'r' AND t.queue = k.queue AND t.workflow = k.workflow AND t.version = k.version
+          WHERE t.state = 'r' AND t.crash_count < 2 AND t.queue = k.queue AND t.workflow = k.workflow AND t.version = k.version
             AND (t.deadline_at IS NULL OR t.deadline_at > clock_timestamp())
           ORDER BY t.priority DESC, t.seq LIMIT p_limit FOR UPDATE SKIP LOCKED) c
         ORDER BY c.priority DESC, c.seq LIMIT p_limit) c;
   RETURN v_held;
 END $$;
+
+-- Runs whose workers died twice in a row or more, but not so often that they are about to be failed for it.
+-- Index: zart_tasks_suspect.
+CREATE FUNCTION zart_choose_suspects_v1(p_queues text[], p_workflows text[], p_versions text[], p_current boolean[],
+                                        p_limit integer) RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_held uuid[];
+BEGIN
+  SELECT array_agg(c.task_id) INTO v_held
+  FROM (SELECT c.task_id
+        FROM zart_known_pairs_v1(p_queues, p_workflows, p_versions, p_current) AS k(queue, workflow, version)
+        CROSS JOIN LATERAL (
+          SELECT t.task_id, t.priority, t.seq FROM zart_tasks t
+          WHERE t.state = 'r' AND t.crash_count >= 2
+            AND t.queue = k.queue AND t.workflow = k.workflow AND t.version = k.version
+            AND (t.deadline_at IS NULL OR t.deadline_at > clock_timestamp())
+            AND t.crash_count < zart_max_crashes_v1(t.workflow, t.version)
+          ORDER BY t.priority DESC, t.seq LIMIT p_limit FOR UPDATE SKIP LOCKED) c
+        ORDER BY c.priority DESC, c.seq LIMIT p_limit) c;
+  RETURN v_held;
+END $$;
+
+-- How many deaths in a row fail a run of that version.
+CREATE FUNCTION zart_max_crashes_v1(p_workflow text, p_version text) RETURNS integer
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce((SELECT max_crashes FROM zart_workflows WHERE workflow = p_workflow AND version = p_version), 5)
+$$;
 
 -- Every queue with every version a worker knows; '' stands for tasks that are bound to none yet.
 CREATE FUNCTION zart_known_pairs_v1(p_queues text[], p_workflows text[], p_versions text[], p_current boolean[])

@@ -1,5 +1,6 @@
 -- End runs: the task and its waits go, the run row says how, and whoever started it is told. Returns the runs that have
 -- ended: one whose parent's row is held by another transaction is left as it is, for a later try.
+-- One whose workflow has a handler for such an end does not end: it is handed to the handler.
 -- Events consumed by outcomes that never got a turn return to the mailbox at their place, and those records with them:
 -- no body has seen them, and the next run may meet the event. `p_taken` = by another than the owner: the final epoch is
 -- one higher, so that the owner cannot take this end for its own.
@@ -8,29 +9,69 @@ CREATE FUNCTION zart_end_runs_v1(p_runs uuid[], p_states text[], p_outcomes byte
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_runs uuid[] := zart_hold_parents_v1(p_runs);
+  v_handed uuid[] := zart_begin_handlers_v1(p_runs, p_states, p_outcomes, p_taken);
+  v_runs   uuid[] := zart_hold_parents_v1(ARRAY(SELECT unnest(p_runs) EXCEPT SELECT unnest(v_handed)));
 BEGIN
-  WITH undelivered AS (
-    DELETE FROM zart_steps s WHERE s.run_id = ANY (v_runs) AND s.turn IS NULL AND s.kind = 'w'
-    RETURNING s.run_id, s.ident
-  )
-  UPDATE zart_events e SET consumed_run = NULL, consumed_ident = NULL
-    FROM undelivered u WHERE e.consumed_run = u.run_id AND e.consumed_ident = u.ident;
-  DELETE FROM zart_waits WHERE run_id = ANY (v_runs);
+  PERFORM zart_close_body_v1(v_runs || v_handed);
   PERFORM zart_tell_parent_v1(t.parent_task, t.parent_ident, t.parent_seq, 'k',
                               (CASE x.state WHEN 'completed' THEN 'o' WHEN 'failed' THEN 'e' ELSE 'x' END)::"char",
                               x.outcome)
     FROM unnest(p_runs, p_states, p_outcomes) AS x(run_id, state, outcome) JOIN zart_tasks t ON t.task_id = x.run_id
     WHERE x.run_id = ANY (v_runs) AND t.parent_task IS NOT NULL;
   WITH gone AS (
-    DELETE FROM zart_tasks WHERE task_id = ANY (v_runs) RETURNING task_id, epoch
+    DELETE FROM zart_tasks WHERE task_id = ANY (v_runs) RETURNING task_id, epoch, phase
   )
   UPDATE zart_execution_runs r
-    SET state = x.state, outcome = x.outcome, finished_at = clock_timestamp(), worker_id = p_worker,
+    -- A cancel stops the handler of a failure, and the failure stands.
+    SET state = CASE WHEN gone.phase = 'f' AND x.state = 'cancelled' THEN 'failed' ELSE x.state END,
+        outcome = CASE WHEN gone.phase = 'f' AND x.state = 'cancelled' THEN r.outcome ELSE x.outcome END, finished_at = clock_timestamp(), worker_id = p_worker,
         final_epoch = gone.epoch + p_taken::integer
     FROM unnest(p_runs, p_states, p_outcomes) AS x(run_id, state, outcome) JOIN gone ON gone.task_id = x.run_id
     WHERE r.run_id = x.run_id;
-  RETURN v_runs;
+  RETURN v_runs || v_handed;
+END $$;
+
+-- A body is over, whatever follows: its waits go, and what it never saw of the mailbox returns there.
+CREATE FUNCTION zart_close_body_v1(p_runs uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  WITH undelivered AS (
+    DELETE FROM zart_steps s WHERE s.run_id = ANY (p_runs) AND s.turn IS NULL AND s.kind = 'w'
+    RETURNING s.run_id, s.ident
+  )
+  UPDATE zart_events e SET consumed_run = NULL, consumed_ident = NULL
+    FROM undelivered u WHERE e.consumed_run = u.run_id AND e.consumed_ident = u.ident;
+  DELETE FROM zart_waits WHERE run_id = ANY (p_runs);
+END $$;
+
+-- Hand runs that failed or were cancelled to the handlers of their workflows: how the body ended is recorded, and the
+-- task is ready for any worker that knows the workflow, without a deadline. Returns those runs.
+-- A run that never began has nothing to be handled, and a handler is not handled again.
+CREATE FUNCTION zart_begin_handlers_v1(p_runs uuid[], p_states text[], p_outcomes bytea[], p_taken boolean)
+RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_handed uuid[];
+BEGIN
+  IF NOT p_states && ARRAY['failed', 'cancelled'] THEN
+    RETURN '{}';
+  END IF;
+  SELECT coalesce(array_agg(t.task_id), '{}') INTO v_handed
+    FROM unnest(p_runs, p_states) AS x(run_id, state)
+    JOIN zart_tasks t ON t.task_id = x.run_id
+    JOIN zart_workflows w ON w.workflow = t.workflow AND w.version = t.version
+    WHERE t.phase = 'b' AND t.epoch > 0
+      AND CASE x.state WHEN 'failed' THEN w.on_failure WHEN 'cancelled' THEN w.on_cancel ELSE false END;
+  UPDATE zart_execution_runs r SET state = 'live', outcome = x.outcome
+    FROM unnest(p_runs, p_outcomes) AS x(run_id, outcome)
+    WHERE r.run_id = x.run_id AND x.run_id = ANY (v_handed);
+  UPDATE zart_tasks t
+    SET state = 'r', phase = CASE x.state WHEN 'failed' THEN 'f' ELSE 'c' END::"char", worker_id = NULL,
+        claim_id = NULL, due_at = NULL, deadline_at = NULL, crash_count = 0, cancel_requested_at = NULL,
+        cancel_reason = NULL, epoch = t.epoch + p_taken::integer
+    FROM unnest(p_runs, p_states) AS x(run_id, state)
+    WHERE t.task_id = x.run_id AND x.run_id = ANY (v_handed);
+  RETURN v_handed;
 END $$;
 
 -- Lock the rows of the tasks that are to hear of the end of `p_tasks`, and return those of `p_tasks` that may end: they
@@ -86,7 +127,8 @@ BEGIN
   END IF;
   RETURN QUERY
   SELECT CASE zart_standing_v1(p_worker, r.t, r.e, p_held)
-           WHEN 'over' THEN 'ended' WHEN 'busy' THEN 'busy' WHEN 'own' THEN 'busy' ELSE 'lost' END,
+           WHEN 'over' THEN 'ended' WHEN 'left' THEN 'released' WHEN 'busy' THEN 'busy' WHEN 'own' THEN 'busy'
+           ELSE 'lost' END,
          r.t, NULL, NULL::bigint, NULL, NULL, NULL::bytea, NULL::float8
   FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer);
 END $$;
@@ -116,6 +158,7 @@ DECLARE
   v_run   uuid;
   v_tried uuid;
   v_state "char";
+  v_phase "char";
   v_rows  uuid[];
 BEGIN
   PERFORM zart_require_read_committed_v1();
@@ -127,21 +170,26 @@ BEGIN
     END IF;
     SELECT ARRAY[v_run, t.parent_task] INTO v_rows FROM zart_tasks t WHERE t.task_id = v_run;
     PERFORM 1 FROM zart_tasks t WHERE t.task_id = ANY (v_rows) ORDER BY t.task_id FOR UPDATE;
-    SELECT t.state INTO v_state FROM zart_tasks t WHERE t.task_id = v_run;
+    SELECT t.state, t.phase INTO v_state, v_phase FROM zart_tasks t WHERE t.task_id = v_run;
     EXIT WHEN FOUND OR v_tried = v_run;
     v_tried := v_run;  -- no task: ended, or followed by another run meanwhile; look once more
   END LOOP;
-  IF v_state = 'a' THEN
+  status := 'requested';
+  state := 'running';
+  IF v_phase = 'c' THEN
+    RETURN;  -- it is cancelled already, and its handler is to finish
+  ELSIF v_state = 'a' THEN
     UPDATE zart_tasks t
       SET cancel_requested_at = clock_timestamp(), cancel_reason = p_reason
       WHERE t.task_id = v_run AND t.cancel_requested_at IS NULL;
-    status := 'requested';
-    state := 'running';
   ELSIF v_state IS NOT NULL THEN
     PERFORM zart_end_runs_v1(ARRAY[v_run], ARRAY['cancelled'], ARRAY[convert_to(to_json(p_reason)::text, 'UTF8')],
                              NULL, true);
-    status := 'cancelled';
-    state := 'cancelled';
+    PERFORM 1 FROM zart_tasks t WHERE t.task_id = v_run;
+    IF NOT FOUND THEN
+      status := 'cancelled';
+      SELECT r.state INTO state FROM zart_execution_runs r WHERE r.run_id = v_run;
+    END IF;
   ELSE
     SELECT r.state INTO state FROM zart_execution_runs r WHERE r.run_id = v_run;
     status := CASE state WHEN 'cancelled' THEN 'noop' ELSE 'terminal' END;

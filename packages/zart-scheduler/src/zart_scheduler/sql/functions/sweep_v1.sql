@@ -60,7 +60,7 @@ EXCEPTION WHEN insufficient_privilege THEN
 END $$;
 
 -- Hand the tasks of dead workers back. A death counts against a task unless its run has recorded something since the
--- claim: a turn above the claim's own.
+-- claim: a turn above the claim's own; nor after it was trusted.
 -- Locks: the task rows, SKIP LOCKED. Their owners are dead, so that no fence of theirs can pass any more.
 CREATE FUNCTION zart_requeue_dead_v1(p_limit integer) RETURNS integer
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -78,10 +78,32 @@ BEGIN
       SET state = 'r', worker_id = NULL, claim_id = NULL, due_at = NULL, epoch = v_task.epoch + 1,
           crash_count = CASE WHEN EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = v_task.run_id
                                           AND s.turn > v_task.epoch::bigint << 32)
-                             THEN 0 ELSE least(v_task.crash_count + 1, 32767) END
+                             THEN 0 ELSE least(v_task.crash_count + (NOT v_task.trusted)::integer, 32767) END
       WHERE task_id = v_task.task_id;
   END LOOP;
   RETURN coalesce(cardinality(v_tasks), 0);
+END $$;
+
+-- Fail a run whose workers died too often in a row without anything being recorded. Nobody claims such a run.
+-- Locks: its task row, SKIP LOCKED.
+CREATE FUNCTION zart_fail_crashed_v1(p_run uuid, p_payload bytea) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM 1 FROM zart_tasks
+    WHERE task_id = p_run AND state::text = 'r' AND crash_count >= zart_max_crashes_v1(workflow, version)
+    FOR UPDATE SKIP LOCKED;
+  RETURN FOUND AND cardinality(zart_end_runs_v1(ARRAY[p_run], ARRAY['failed'], ARRAY[p_payload], NULL, true)) > 0;
+END $$;
+
+-- Let the next death of this claim's worker not count against the run.
+CREATE FUNCTION zart_trust_v1(p_worker uuid, p_run uuid, p_epoch integer) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF NOT zart_fence_v1(p_worker) THEN
+    RETURN false;
+  END IF;
+  UPDATE zart_tasks SET trusted = true WHERE task_id = p_run AND epoch = p_epoch AND worker_id = p_worker;
+  RETURN true;
 END $$;
 
 -- Owners of active tasks that are dead or unknown. One index probe per owner (a skip scan over zart_tasks_owned), so
