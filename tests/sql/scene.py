@@ -170,10 +170,8 @@ class Scene:
         assert started.status == "created"
         return run_id
 
-    def claim(
-        self, worker: UUID, *, limit: int = 50, handlers: Iterable[Handler] = HANDLERS, queue: str = "default"
-    ) -> list[Claimed]:
-        found = self.do(claim(worker, limit=limit, handlers=handlers, queue=queue))
+    def claim(self, worker: UUID, **options: Any) -> list[Claimed]:
+        found = self.do(claim(worker, **options))
         assert found is not None, "fenced"
         return found
 
@@ -241,9 +239,16 @@ class Scene:
 
 
 def claim(
-    worker: UUID, *, limit: int = 50, handlers: Iterable[Handler] = HANDLERS, queue: str = "default"
+    worker: UUID,
+    *,
+    limit: int = 50,
+    handlers: Iterable[Handler] = HANDLERS,
+    queue: str = "default",
+    suspects: bool = False,
 ) -> Statement[list[Claimed] | None]:
-    return tasks.claim(worker, uuid4(), queues=[queue], handlers=list(handlers), limit=limit)
+    return tasks.claim(
+        worker, uuid4(), queues=[queue], handlers=list(handlers), limit=limit, suspects=suspects
+    )
 
 
 def flush(

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tests.support.cluster import LEDGER
-from zart_core import EventTimeout, StepTimeout, context, now, sleep, wait_for_event
+from zart_core import EventTimeout, Failure, StepTimeout, context, now, sleep, wait_for_event
 from zart_decorators import durable, step
 
 
@@ -378,3 +378,55 @@ async def plain(steps: int) -> int:
     for n in range(steps):
         await tick(n)
     return steps
+
+
+@step("fail")
+async def fail(reason: str) -> None:
+    take_effect()
+    raise ValueError(reason)
+
+
+@step("refund")
+async def refund(reason: str) -> str:
+    take_effect()
+    return f"refunded: {reason}"
+
+
+@step("clean-up")
+async def clean_up(reason: str) -> None:
+    take_effect(reason=reason)
+
+
+async def refund_failed(failure: Failure, _reason: str) -> str:
+    return await refund(str(failure))
+
+
+async def clean_up_cancelled(failure: Failure, _reason: str) -> None:
+    await clean_up(failure.message)
+
+
+@durable("handled", on_failure=refund_failed, on_cancel=clean_up_cancelled)
+async def handled(reason: str) -> str:
+    if reason:
+        await fail(reason)
+    return await wait_for_event("never", str)
+
+
+async def tell_type(failure: Failure) -> str:
+    return failure.type
+
+
+@durable("handled-late", timeout="1s", on_failure=tell_type)
+async def handled_late() -> str:
+    return await wait_for_event("never", str)
+
+
+@step("die")
+async def die() -> None:
+    take_effect()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@durable("poison", max_crashes=3)
+async def poison() -> None:
+    await die()

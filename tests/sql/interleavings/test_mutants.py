@@ -270,14 +270,14 @@ MUTANTS = [
     ),
     Mutant(
         "an end keeps what no body has seen",
-        "zart_end_runs_v1",
+        "zart_close_body_v1",
         "s.turn IS NULL",
         "false",
         events.test_an_event_that_no_body_has_seen_outlives_its_run,
     ),
     Mutant(
         "an end keeps what no body has seen",
-        "zart_end_runs_v1",
+        "zart_close_body_v1",
         "s.turn IS NULL",
         "false",
         events.test_a_cancel_that_meets_an_open_delivery_gives_the_event_back,

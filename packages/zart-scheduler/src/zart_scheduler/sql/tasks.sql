@@ -18,7 +18,7 @@ SELECT zart_trust_v1(%(worker)s, %(run)s, %(epoch)s);
 
 -- name: list_crashed :many
 -- Ready runs whose workers have died as often as they may. No locks. Index: zart_tasks_suspect.
-SELECT task_id, execution_id, crash_count FROM zart_tasks
+SELECT task_id, execution_id, least(crash_count, zart_max_crashes_v1(workflow, version)) FROM zart_tasks
 WHERE state = 'r' AND crash_count >= 2 AND crash_count >= zart_max_crashes_v1(workflow, version)
 LIMIT %(limit)s;
 

@@ -78,11 +78,19 @@ BEGIN
       SET state = 'r', worker_id = NULL, claim_id = NULL, due_at = NULL, epoch = v_task.epoch + 1,
           crash_count = CASE WHEN EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = v_task.run_id
                                           AND s.turn > v_task.epoch::bigint << 32)
-                             THEN 0 ELSE least(v_task.crash_count + (NOT v_task.trusted)::integer, 32767) END
+                             THEN 0 ELSE zart_crash_count_v1(v_task) END
       WHERE task_id = v_task.task_id;
   END LOOP;
   RETURN coalesce(cardinality(v_tasks), 0);
 END $$;
+
+-- How many workers have died over a task, with one more, in a row. Whoever may not survive one is a suspect at once.
+CREATE FUNCTION zart_crash_count_v1(p_task zart_tasks) RETURNS integer
+LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN p_task.trusted THEN p_task.crash_count
+              WHEN zart_max_crashes_v1(p_task.workflow, p_task.version) = 1 THEN greatest(p_task.crash_count + 1, 2)
+              ELSE p_task.crash_count + 1 END
+$$;
 
 -- Fail a run whose workers died too often in a row without anything being recorded. Nobody claims such a run.
 -- Locks: its task row, SKIP LOCKED.
