@@ -18,7 +18,13 @@ def kill(scene: Scene, times: int) -> None:
 
 
 def register(scene: Scene, **options: object) -> None:
-    facts = {"parameters": [], "required": [], "input_schema": None, "result_schema": None, "current": True}
+    facts: dict[str, object] = {
+        "parameters": [],
+        "required": [],
+        "input_schema": None,
+        "result_schema": None,
+        "current": True,
+    }
     scene.do(workflows.upsert("wf", "1", **{**facts, **options}))  # type: ignore[arg-type] # as given
 
 
