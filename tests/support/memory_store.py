@@ -127,20 +127,26 @@ class MemoryStore:
                 self.awaited = item.awaited
                 return Answer("unparked" if stays else "parked")
             case EndItem():
-                return self.end(item.state, item.payload)
+                return self.end(item.state, item.payload, undo=item.undo)
             case BlockItem():
                 self.ending = ("blocked", item.payload)
                 return Answer("blocked")
         return Answer("released")
 
-    def end(self, state: str, payload: bytes | None) -> Answer:
-        """End the run, or hand it to the handler of such an end."""
+    def end(self, state: str, payload: bytes | None, *, undo: bool | None = None) -> Answer:
+        """End the run, or hand it to its rollbacks or the handler of such an end."""
         self.waits.clear()
-        if self.phase is Phase.BODY and state in self.handlers:
-            self.phase, self.outcome = self.handlers[state], payload
-            return Answer("released")
-        self.ending = (state, payload)
-        return Answer("ended")
+        if undo is None:
+            undo = any(record.kind is Kind.SAGA for record in self.records.values())
+        if undo and self.phase is Phase.BODY and state != "completed":
+            phase = Phase.UNDO_FAILED if state == "failed" else Phase.UNDO_CANCELLED
+        elif not self.phase.is_handler and state in self.handlers:
+            phase = self.handlers[state]
+        else:
+            self.ending = (state, payload)
+            return Answer("ended")
+        self.phase, self.outcome = phase, payload
+        return Answer("released")
 
     def _has_come(self, record: Record, now: float) -> bool:
         return self.wake_at.get(record.identity, now) <= now

@@ -67,6 +67,7 @@ from zart_core.records import (
 )
 from zart_core.registry import Registry
 from zart_core.retry import RetryPolicy
+from zart_core.saga import Saga, saga
 from zart_core.states import RunState, StepState
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "RunFinished",
     "RunState",
     "RunSummary",
+    "Saga",
     "SchemaOutOfDate",
     "Step",
     "StepCall",
@@ -133,6 +135,7 @@ __all__ = [
     "new_uuid",
     "now",
     "random_float",
+    "saga",
     "sleep",
     "sleep_until",
     "wait_for_event",

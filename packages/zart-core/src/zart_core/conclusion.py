@@ -50,13 +50,13 @@ def conclude(
     if error is not None:
         if forgotten.calls:
             error.add_note(str(forgotten))
-        if phase is Phase.ON_FAILURE and error.__cause__ is None:
+        if phase.follows_a_failure and error.__cause__ is None:
             with suppress(faults.Unrestorable):
                 error.__cause__ = faults.restore(outcome or b"null")
         return failed(error)
     if forgotten.calls:
         return failed(forgotten)
-    if phase is Phase.ON_CANCEL or (phase is Phase.ON_FAILURE and body.result() is None):
+    if phase.is_undoing or phase is Phase.ON_CANCEL or (phase is Phase.ON_FAILURE and body.result() is None):
         return unhandled(phase, outcome)
     workflow = run.workflow
     try:
@@ -77,7 +77,7 @@ def failure_of(phase: Phase, outcome: bytes | None) -> Failure:
 
 def unhandled(phase: Phase, outcome: bytes | None) -> Ending:
     """Return the ending of a run whose body's end stands."""
-    return ("failed" if phase is Phase.ON_FAILURE else "cancelled"), outcome
+    return ("failed" if phase.follows_a_failure else "cancelled"), outcome
 
 
 def failed(error: BaseException) -> Ending:
@@ -93,8 +93,8 @@ def stopped(run: ActiveRun, unwinding: Unwinding) -> EndItem | BlockItem:
     """Return what is recorded of a run whose body was stopped by a signal."""
     reason = to_json(unwinding.reason)
     if unwinding.signal is RunCancelled:
-        return EndItem(run, "cancelled", reason)
+        return EndItem(run, "cancelled", reason, bool(run.sagas))
     if unwinding.signal is DeadlinePassed:
         late = f"workflow {run.workflow.name!r} did not finish within its timeout"
-        return EndItem(run, *failed(DeadlineExceeded(late)))
+        return EndItem(run, *failed(DeadlineExceeded(late)), bool(run.sagas))
     return BlockItem(run, reason)

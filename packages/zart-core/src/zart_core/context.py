@@ -19,6 +19,7 @@ from zart_core.hints import resolve_hints
 from zart_core.identity import check_name
 from zart_core.operations import CaptureOperation, EventOperation, SleepOperation
 from zart_core.retry import RetryPolicy
+from zart_core.saga import saga
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -135,6 +136,7 @@ class Context:
         self.now = now
         self.new_uuid = new_uuid
         self.random_float = random_float
+        self.saga = saga
 
     @property
     def execution(self) -> ExecutionContext:

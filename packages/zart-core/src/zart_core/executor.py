@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextvars import copy_context
 from typing import Any
 
@@ -17,7 +17,7 @@ from zart_core import conclusion, starting
 from zart_core.attempts import Attempts
 from zart_core.bodyloop import BodyLoop
 from zart_core.call import Call
-from zart_core.control import LeaseLost, RunBlocked, Signal, Suspend
+from zart_core.control import LeaseLost, RunBlocked, RunCancelled, Signal, Suspend
 from zart_core.current import ExecutionContext, body_var, step_var
 from zart_core.definition import Step, Workflow, check_same_step
 from zart_core.delivery import TURN_BITS, Delivery, Waiting
@@ -29,6 +29,7 @@ from zart_core.items import CancelItem, EndItem, Item, ParkItem, RecordItem, Rel
 from zart_core.journal import UNSET, Journal, Outcome, Record
 from zart_core.outside import Outside
 from zart_core.replay import Diverged, Execute, Recorded, decide
+from zart_core.saga import UNDO_SCOPE, Rollback, roll_back
 from zart_core.unwinding import Unwinding
 
 __all__ = ["TURN_BITS", "ActiveRun"]
@@ -55,6 +56,8 @@ class ActiveRun:
         self.open_calls: dict[int, Call[Any]] = {}
         self.reserved = 0
         self.attempts = Attempts(self)
+        self.sagas: list[Rollback] = []
+        """The rollbacks of open sagas, in the order of their registration."""
         self.outstanding = 0
         """Items put and not yet answered."""
         self.has_recorded = False
@@ -68,6 +71,7 @@ class ActiveRun:
         self._body: asyncio.Task[Any] | None = None
         self._pending: dict[str, Call[Any]] = {}
         self._steps: dict[str, Step[Any, Any]] = {}
+        self._is_rewinding = claimed.phase.is_undoing
         self._leaving = False
         self._draining = False
         self._advancing = False
@@ -121,6 +125,12 @@ class ActiveRun:
                 self._cancel(call)
             raise
 
+    def note(self, call: Call[Any]) -> None:
+        """Record a call that has no outcome to wait for."""
+        call.close()
+        if self._unwinding.signal is None and self.journal.find(call.identity) is None:
+            self.record(call, Outcome.OK, b"null")
+
     def _cancel(self, call: Call[Any]) -> None:
         """Record that the body gave `call` up before it had an outcome (L12)."""
         if self.gone or self._unwinding.signal or (self._body is not None and self._body.done()):
@@ -163,20 +173,22 @@ class ActiveRun:
         except PayloadInvalid as error:
             self._leave(EndItem(self, *conclusion.failed(error)))
             return
-        fn: Any = {Phase.ON_FAILURE: workflow.on_failure, Phase.ON_CANCEL: workflow.on_cancel}.get(
-            phase, workflow.fn
-        )
+        handlers = {Phase.ON_FAILURE: workflow.on_failure, Phase.ON_CANCEL: workflow.on_cancel}
+        fn: Any = handlers.get(phase, workflow.fn)
         if fn is None:  # as when a deploy has removed it
             self._leave(EndItem(self, *conclusion.unhandled(phase, self._outcome)))
             return
         args = (*workflow.leading, *args)
-        if phase is not Phase.BODY:
+        if phase.is_handler:
             failure = conclusion.failure_of(phase, self._outcome)
             args, kwargs = handler_arguments(workflow, failure, args, kwargs)
+        self._start_body(fn(*args, **kwargs), phase.scope)
+
+    def _start_body(self, coroutine: Coroutine[Any, Any, Any], scope: Scope) -> None:
         context = copy_context()
         context.run(body_var.set, self)
         context.run(step_var.set, None)  # whoever claimed the run may have been woken by a step
-        self._body = self.loop.start(fn(*args, **kwargs), phase.scope, context)
+        self._body = self.loop.start(coroutine, scope, context)
         self.advance()
 
     def resume(self, epoch: int, records: Iterable[Record]) -> None:
@@ -230,12 +242,13 @@ class ActiveRun:
             waiting.future.set_exception(error)
         else:
             waiting.future.set_result(value)
-        record.payload, record.value = None, UNSET  # no body asks twice; a parked run must not weigh much
+        if not self._is_rewinding:  # then no body asks twice, and a parked run must not weigh much
+            record.payload, record.value = None, UNSET
         self._is_busy()
         return True
 
     def _start_next(self) -> bool:
-        if not self._pending or self._leaving:
+        if not self._pending or self._leaving or self._is_rewinding:
             return False
         self._delivery.is_new()
         self._is_busy()
@@ -249,7 +262,9 @@ class ActiveRun:
             return
         if self._unwinding.signal is not None:
             if self._unwinding.is_over and not self.attempts.running:
-                self._leave(conclusion.stopped(self, self._unwinding))
+                self._stopped()
+        elif self._is_rewinding:
+            self._turn_back()
         elif body.done():
             self._finish(body)
         elif self._draining:
@@ -261,6 +276,24 @@ class ActiveRun:
             self._park()
         elif not self.loop.ready:
             self._watch(conclusion.CANNOT_PARK)
+
+    def _turn_back(self) -> None:
+        """The replay has come as far as it can: end the body, and do what it has registered to undo it."""
+        if self._draining:
+            self._leave(ReleaseItem(self))
+        elif not self.loop.ready:
+            self._unwinding.seal(RunCancelled)
+            self.advance()
+
+    def _stopped(self) -> None:
+        if not self._is_rewinding or self._unwinding.signal is not RunCancelled:
+            self._leave(conclusion.stopped(self, self._unwinding))
+            return
+        self._is_rewinding = False
+        self.loop = BodyLoop(self.host.loop, self.advance, self)  # type: ignore[abstract] # as above
+        self._unwinding = Unwinding(self.loop, self.advance)
+        self.open_calls.clear()
+        self._start_body(roll_back(self, self.sagas), Scope(UNDO_SCOPE))
 
     def _park(self) -> None:
         if awaited := self._delivery.awaited():
@@ -279,7 +312,7 @@ class ActiveRun:
         ending = conclusion.conclude(body, self, self._phase, self._outcome, forgotten)
         self.attempts.give_up_all()
         self._unwinding.close_branches()
-        self._leave(EndItem(self, *ending))
+        self._leave(EndItem(self, *ending, bool(self.sagas) and self._phase is Phase.BODY))
 
     def _leave(self, item: Item) -> None:
         self._leaving = True

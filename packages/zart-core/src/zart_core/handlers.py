@@ -30,18 +30,34 @@ class Phase(Enum):
     """What a claimed run is to do; the value is how it is stored."""
 
     BODY = "b"
+    UNDO_FAILED = "F"
+    UNDO_CANCELLED = "C"
     ON_FAILURE = "f"
     ON_CANCEL = "c"
 
     @property
+    def is_handler(self) -> bool:
+        """Whether a handler runs, over records of its own."""
+        return self in (Phase.ON_FAILURE, Phase.ON_CANCEL)
+
+    @property
+    def is_undoing(self) -> bool:
+        """Whether the body is replayed only for the rollbacks that it has registered."""
+        return self in (Phase.UNDO_FAILED, Phase.UNDO_CANCELLED)
+
+    @property
+    def follows_a_failure(self) -> bool:
+        """Whether the body has failed, and was not cancelled."""
+        return self in (Phase.UNDO_FAILED, Phase.ON_FAILURE)
+
+    @property
     def scope(self) -> Scope:
         """The root scope of what runs in this phase."""
-        return Scope("" if self is Phase.BODY else SCOPE)
+        return Scope(SCOPE if self.is_handler else "")
 
     def own(self, records: Iterable[Recorded]) -> tuple[Recorded, ...]:
         """Return those of a run's records that this phase may meet."""
-        is_handler = self is not Phase.BODY
-        return tuple(record for record in records if record.identity.startswith(SCOPE) == is_handler)
+        return tuple(record for record in records if record.identity.startswith(SCOPE) == self.is_handler)
 
 
 def check_handler(

@@ -133,10 +133,11 @@ class ReleaseItem(LockedItem):
 
 @dataclass(slots=True)
 class EndItem(LockedItem):
-    """The run is over. `state` is completed, failed or cancelled."""
+    """The body is over. `state` is completed, failed or cancelled; `undo`: there are rollbacks to be run."""
 
     state: str
     payload: bytes | None
+    undo: bool = False
 
 
 @dataclass(slots=True)

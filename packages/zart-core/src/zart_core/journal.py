@@ -15,6 +15,7 @@ class Kind(Enum):
     CAPTURE = "c"
     SLEEP = "z"
     EVENT = "w"
+    SAGA = "g"
 
     @property
     def label(self) -> str:

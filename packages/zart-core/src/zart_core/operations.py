@@ -150,6 +150,20 @@ class EventOperation:
         raise _outside(self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class SagaOperation:
+    """Take note that a rollback is registered. There is nothing to wait for."""
+
+    kind: ClassVar[Kind] = Kind.SAGA
+
+    def receive(self, record: Record) -> None:
+        """Return None: nothing was waited for."""
+
+    def plain(self) -> Coroutine[Any, Any, Any]:
+        """Refuse: there is no run that could record it."""
+        raise _outside("saga")
+
+
 AnyOperation = StepOperation | CaptureOperation | SleepOperation | EventOperation
 
 

@@ -21,7 +21,7 @@ from zart_core.spi import Identity, failure
 from zart_scheduler.payloads import plain
 from zart_scheduler.store.reads import AttemptRow, EventRow, RunRow, StepRow, WaitRow
 
-_KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event"}
+_KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event", "g": "saga"}
 _STATES = {
     "o": StepState.COMPLETED,
     "e": StepState.FAILED,

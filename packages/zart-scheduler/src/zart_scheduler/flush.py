@@ -124,7 +124,7 @@ def _facts(item: Item) -> dict[str, Any]:
         case ParkItem():
             return {"await": item.awaited}
         case EndItem():
-            return {"s": item.state, "p": text(item.payload)}
+            return {"s": item.state, "p": text(item.payload), "u": item.undo}
         case BlockItem():
             return {"p": text(item.payload)}
         case _:

@@ -78,7 +78,7 @@ CREATE TABLE zart_steps (
   worker_id    uuid,
   payload      bytea,
   PRIMARY KEY (run_id, ident),
-  CONSTRAINT zart_steps_kind CHECK (kind IN ('s', 'c', 'z', 'w', 'k', 'p')),
+  CONSTRAINT zart_steps_kind CHECK (kind IN ('s', 'c', 'z', 'w', 'k', 'p', 'g')),
   CONSTRAINT zart_steps_outcome CHECK (outcome IN ('o', 'e', 't', 'c', 'x'))
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 -- The only index beside the key: a plain step, born with its turn, does not touch it.
@@ -111,7 +111,8 @@ CREATE TABLE zart_tasks (
   priority            smallint         NOT NULL DEFAULT 0,
   seq                 bigint           GENERATED ALWAYS AS IDENTITY,
   state               "char"           NOT NULL DEFAULT 'r',
-  -- What its owner runs: the body, or what follows when that has failed or was cancelled.
+  -- What its owner runs: the body (b), or what follows when that has failed (f) or was cancelled (c): F and C are its
+  -- rollbacks, f and c the workflow's handlers.
   phase               "char"           NOT NULL DEFAULT 'b',
   due_at              timestamptz,
   deadline_at         timestamptz,
@@ -128,7 +129,7 @@ CREATE TABLE zart_tasks (
   parent_seq          integer,
   CONSTRAINT zart_tasks_kind CHECK (kind IN ('b', 's')),
   CONSTRAINT zart_tasks_parent CHECK (num_nonnulls(parent_task, parent_ident, parent_seq) IN (0, 3)),
-  CONSTRAINT zart_tasks_phase CHECK (phase IN ('b', 'f', 'c')),
+  CONSTRAINT zart_tasks_phase CHECK (phase IN ('b', 'F', 'C', 'f', 'c')),
   CONSTRAINT zart_tasks_state CHECK (state IN ('r', 'a', 'w', 'b')),
   CONSTRAINT zart_tasks_owner CHECK ((state = 'a') = (worker_id IS NOT NULL)),
   CONSTRAINT zart_tasks_cancel CHECK (cancel_requested_at IS NULL OR state = 'a')

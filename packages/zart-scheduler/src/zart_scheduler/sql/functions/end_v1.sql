@@ -1,15 +1,16 @@
 -- End runs: the task and its waits go, the run row says how, and whoever started it is told. Returns the runs that have
 -- ended: one whose parent's row is held by another transaction is left as it is, for a later try.
--- One whose workflow has a handler for such an end does not end: it is handed to the handler.
+-- One with rollbacks to be run, or whose workflow has a handler for such an end, does not end: it is handed to those.
+-- p_undo says of which there are rollbacks, if their owner ends them; NULL: their journals tell whether there were any.
 -- Events consumed by outcomes that never got a turn return to the mailbox at their place, and those records with them:
 -- no body has seen them, and the next run may meet the event. `p_taken` = by another than the owner: the final epoch is
 -- one higher, so that the owner cannot take this end for its own.
 -- Locks: the caller holds the task rows; their parents' are taken SKIP LOCKED.
-CREATE FUNCTION zart_end_runs_v1(p_runs uuid[], p_states text[], p_outcomes bytea[], p_worker uuid, p_taken boolean)
-RETURNS uuid[]
+CREATE FUNCTION zart_end_runs_v1(p_runs uuid[], p_states text[], p_outcomes bytea[], p_worker uuid, p_taken boolean,
+                                 p_undo boolean[] DEFAULT NULL) RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_handed uuid[] := zart_begin_handlers_v1(p_runs, p_states, p_outcomes, p_taken);
+  v_handed uuid[] := zart_hand_on_v1(p_runs, p_states, p_outcomes, p_taken, p_undo);
   v_runs   uuid[] := zart_hold_parents_v1(ARRAY(SELECT unnest(p_runs) EXCEPT SELECT unnest(v_handed)));
 BEGIN
   PERFORM zart_close_body_v1(v_runs || v_handed);
@@ -44,35 +45,49 @@ BEGIN
   DELETE FROM zart_waits WHERE run_id = ANY (p_runs);
 END $$;
 
--- Hand runs that failed or were cancelled to the handlers of their workflows: how the body ended is recorded, and the
--- task is ready for any worker that knows the workflow, without a deadline. Returns those runs.
+-- Hand runs that failed or were cancelled to their rollbacks, and then to the handlers of their workflows: how the body
+-- ended is recorded, and the task is ready for any worker that knows the workflow, without a deadline. Returns those runs.
 -- A run that never began has nothing to be handled, and a handler is not handled again.
-CREATE FUNCTION zart_begin_handlers_v1(p_runs uuid[], p_states text[], p_outcomes bytea[], p_taken boolean)
+CREATE FUNCTION zart_hand_on_v1(p_runs uuid[], p_states text[], p_outcomes bytea[], p_taken boolean, p_undo boolean[])
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_handed uuid[];
+  v_run    record;
+  v_phase  "char";
+  v_handed uuid[] := '{}';
 BEGIN
   IF NOT p_states && ARRAY['failed', 'cancelled'] THEN
     RETURN '{}';
   END IF;
-  SELECT coalesce(array_agg(t.task_id), '{}') INTO v_handed
-    FROM unnest(p_runs, p_states) AS x(run_id, state)
+  FOR v_run IN
+    SELECT x.run_id, x.state, x.outcome, x.undo, t.phase, coalesce(w.on_failure, false) AS on_failure,
+           coalesce(w.on_cancel, false) AS on_cancel
+    FROM unnest(p_runs, p_states, p_outcomes, coalesce(p_undo, array_fill(NULL::boolean, ARRAY[cardinality(p_runs)])))
+      AS x(run_id, state, outcome, undo)
     JOIN zart_tasks t ON t.task_id = x.run_id
-    JOIN zart_workflows w ON w.workflow = t.workflow AND w.version = t.version
-    WHERE t.phase = 'b' AND t.epoch > 0
-      AND CASE x.state WHEN 'failed' THEN w.on_failure WHEN 'cancelled' THEN w.on_cancel ELSE false END;
-  UPDATE zart_execution_runs r SET state = 'live', outcome = x.outcome
-    FROM unnest(p_runs, p_outcomes) AS x(run_id, outcome)
-    WHERE r.run_id = x.run_id AND x.run_id = ANY (v_handed);
-  UPDATE zart_tasks t
-    SET state = 'r', phase = CASE x.state WHEN 'failed' THEN 'f' ELSE 'c' END::"char", worker_id = NULL,
-        claim_id = NULL, due_at = NULL, deadline_at = NULL, crash_count = 0, cancel_requested_at = NULL,
-        cancel_reason = NULL, epoch = t.epoch + p_taken::integer
-    FROM unnest(p_runs, p_states) AS x(run_id, state)
-    WHERE t.task_id = x.run_id AND x.run_id = ANY (v_handed);
+    LEFT JOIN zart_workflows w ON w.workflow = t.workflow AND w.version = t.version
+    WHERE x.state <> 'completed' AND t.epoch > 0 AND t.phase NOT IN ('f', 'c')
+  LOOP
+    v_phase := CASE WHEN v_run.phase = 'b' AND coalesce(v_run.undo, zart_has_rollbacks_v1(v_run.run_id))
+                    THEN CASE v_run.state WHEN 'failed' THEN 'F' ELSE 'C' END
+                    WHEN v_run.state = 'failed' AND v_run.on_failure THEN 'f'
+                    WHEN v_run.state = 'cancelled' AND v_run.on_cancel THEN 'c' END;
+    CONTINUE WHEN v_phase IS NULL;
+    v_handed := v_handed || v_run.run_id;
+    UPDATE zart_execution_runs SET state = 'live', outcome = v_run.outcome WHERE run_id = v_run.run_id;
+    UPDATE zart_tasks
+      SET state = 'r', phase = v_phase, worker_id = NULL, claim_id = NULL, due_at = NULL, deadline_at = NULL,
+          crash_count = 0, cancel_requested_at = NULL, cancel_reason = NULL, epoch = epoch + p_taken::integer
+      WHERE task_id = v_run.run_id;
+  END LOOP;
   RETURN v_handed;
 END $$;
+
+-- Whether a body has ever registered a rollback. Reads the run's journal, so only for ends that nobody sees coming.
+CREATE FUNCTION zart_has_rollbacks_v1(p_run uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT 1 FROM zart_steps WHERE run_id = p_run AND kind = 'g')
+$$;
 
 -- Lock the rows of the tasks that are to hear of the end of `p_tasks`, and return those of `p_tasks` that may end: they
 -- have no parent, or it is held now, or it has ended.
@@ -117,13 +132,15 @@ DECLARE
   v_runs     uuid[];
   v_states   text[];
   v_outcomes bytea[];
+  v_undo     boolean[];
 BEGIN
-  SELECT array_agg(r.t), array_agg(r.s), array_agg(convert_to(r.p, 'UTF8')) INTO v_runs, v_states, v_outcomes
-  FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, s text, p text)
+  SELECT array_agg(r.t), array_agg(r.s), array_agg(convert_to(r.p, 'UTF8')), array_agg(coalesce(r.u, false))
+  INTO v_runs, v_states, v_outcomes, v_undo
+  FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, s text, p text, u boolean)
   JOIN zart_tasks t ON t.task_id = r.t AND t.epoch = r.e AND t.worker_id = p_worker AND t.state = 'a'
   WHERE r.t = ANY (p_held);
   IF v_runs IS NOT NULL THEN
-    PERFORM zart_end_runs_v1(v_runs, v_states, v_outcomes, p_worker, false);
+    PERFORM zart_end_runs_v1(v_runs, v_states, v_outcomes, p_worker, false, v_undo);
   END IF;
   RETURN QUERY
   SELECT CASE zart_standing_v1(p_worker, r.t, r.e, p_held)
@@ -176,8 +193,8 @@ BEGIN
   END LOOP;
   status := 'requested';
   state := 'running';
-  IF v_phase = 'c' THEN
-    RETURN;  -- it is cancelled already, and its handler is to finish
+  IF v_phase IN ('F', 'C', 'c') THEN
+    RETURN;  -- it has failed or is cancelled already, and what follows is to finish
   ELSIF v_state = 'a' THEN
     UPDATE zart_tasks t
       SET cancel_requested_at = clock_timestamp(), cancel_reason = p_reason
