@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tests.support.cluster import LEDGER
-from zart_core import EventTimeout, Failure, StepTimeout, context, now, sleep, wait_for_event
+from zart_core import EventTimeout, Failure, StepTimeout, context, now, saga, sleep, wait_for_event
 from zart_decorators import durable, step
 
 
@@ -430,3 +430,28 @@ async def die() -> None:
 @durable("poison", max_crashes=3)
 async def poison() -> None:
     await die()
+
+
+@step("book")
+async def book(what: str) -> str:
+    take_effect(what=what)
+    return what
+
+
+@step("unbook")
+async def unbook(what: str) -> None:
+    take_effect(what=what)
+
+
+@durable("trip", timeout="5m")
+async def trip() -> str:
+    async with saga() as s:
+        for what in ("seat", "room"):
+            booked = await book(what)
+            s.on_rollback(lambda booked=booked: unbook(booked))  # type: ignore[misc] # mypy cannot infer it
+        return await wait_for_event("never", str)
+
+
+@durable("late-trip", timeout="1s", on_failure=tell_type)
+async def late_trip() -> str:
+    return await trip.fn()

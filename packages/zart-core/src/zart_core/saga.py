@@ -45,12 +45,12 @@ class Saga:
     def __init__(self, run: ActiveRun) -> None:
         self._run = run
         self._rollbacks: list[Rollback] = []
-        self._is_open = False
+        self._is_open = self._was_entered = False
 
     async def __aenter__(self) -> Self:
-        if self._is_open or self._rollbacks:
+        if self._was_entered:
             raise UsageError("a saga is one block: call saga() again for another")
-        self._is_open = True
+        self._is_open = self._was_entered = True
         return self
 
     def on_rollback(self, call_factory: Factory) -> None:
@@ -63,9 +63,10 @@ class Saga:
             UsageError: The block was left.
             WrongTask: Another run, or no task of a body, registers it.
         """
-        if not callable(call_factory):
-            if isinstance(call_factory, Call):
-                call_factory.close()  # refused here, it is not one that was forgotten
+        given: Any = call_factory
+        if not callable(given):
+            if isinstance(given, Call):
+                given.close()  # refused here, it is not one that was forgotten
             raise ConfigurationError(
                 f"on_rollback() takes a function that makes the call, not {call_factory!r}; "
                 f"write `lambda: ...` around it"
