@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -51,7 +51,7 @@ def draw_execution(details: ExecutionDetails, look: Look | None = None) -> Group
     return Group(*parts)
 
 
-def waits_text(waits: tuple[WaitingFor, ...], look: Look) -> list[str]:
+def waits_text(waits: Sequence[WaitingFor], look: Look) -> list[str]:
     """Return one line for each thing that a run waits for."""
     return [_wait_text(wait, look) for wait in waits]
 
