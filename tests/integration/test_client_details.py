@@ -101,7 +101,9 @@ async def test_what_was_open_when_the_run_ended_was_cancelled(
     assert {step.completed_at for step in details.steps} == {details.run.completed_at}
 
 
-async def test_collections_of_records_are_lists(client: Client, handle: Handle[Any], database_url: str) -> None:
+async def test_collections_of_records_are_lists(
+    client: Client, handle: Handle[Any], database_url: str
+) -> None:
     execute(database_url, STEPS, park(database_url, "x"), ":nap#0", 1, "z", "o", None, "1 hour", 1, None)
     details = await handle.describe()
     for name in ("waiting_for", "children", "orphans", "runs", "steps", "events"):

@@ -121,6 +121,21 @@ def test_steps_stand_in_order_with_state_attempts_and_length() -> None:
     assert lines.index("✓ validate 120ms +<1ms") < lines.index("✓ pay[7] 120ms, attempt 2 +<1ms")
 
 
+def test_what_went_wrong_below_a_step_makes_no_column_wider() -> None:
+    steps = (
+        step("pay", state=StepState.FAILED, failure=Failure("error", "Long", "word " * 30)),
+        step("validate-address"),
+    )
+    pay, trouble, validate = (
+        line
+        for line in drawn(execution(steps=steps)).splitlines()
+        if line.startswith("   ") or "✓" in line or "✗" in line
+    )
+    assert pay == "  ✗  pay               failed  +<1ms"
+    assert trouble.startswith("     Long: word word")
+    assert validate == "  ✓  validate-address  120ms   +<1ms"
+
+
 def test_a_terminal_without_unicode_gets_plain_signs() -> None:
     text = drawn(execution(steps=(step("a"), step("b", state=StepState.FAILED))), unicode=False)
     assert "+  a" in text
