@@ -15,16 +15,7 @@ from uuid import UUID
 
 import pytest
 import typing_extensions
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    computed_field,
-    field_serializer,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, computed_field, field_validator
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from zart_core.codec import MISSING, Codec
