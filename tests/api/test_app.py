@@ -16,6 +16,7 @@ from tests.support.problems import problem
 from zart_api import create_app
 from zart_core import ConfigurationError
 from zart_scheduler import Client
+from zart_scheduler.database import SCHEMA_REVISION
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +145,22 @@ async def test_it_lives_but_is_not_ready_while_the_schema_is_behind(
         assert "zart migrate" in problem(answer, 503, "ZART-C005")["detail"]
         assert answer.headers["retry-after"]
         problem(await http.get("/v1/executions"), 503, "ZART-C005")
+
+
+async def test_nothing_is_served_from_an_outdated_schema_and_all_once_it_is_migrated(
+    database_url: str, asking: Asking
+) -> None:
+    def stamp(revision: str) -> None:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("UPDATE zart_schema_version SET version_num = %s", (revision,))
+
+    stamp("0000")
+    app = create_app(database_url=database_url)
+    async with app.router.lifespan_context(app), asking(app) as http:
+        for path in ("/readyz", "/v1/executions"):
+            assert "zart migrate" in problem(await http.get(path), 503, "ZART-C005")["detail"]
+        stamp(SCHEMA_REVISION)
+        assert (await http.get("/v1/executions")).status_code == 200
 
 
 async def test_it_lives_but_is_not_ready_while_it_stops(http: httpx2.AsyncClient, app: FastAPI) -> None:

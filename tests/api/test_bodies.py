@@ -122,7 +122,8 @@ async def test_a_payload_beyond_zarts_limit_is_413(http: httpx2.AsyncClient) -> 
 
 async def test_the_body_must_be_an_object_where_one_is_asked_for(http: httpx2.AsyncClient) -> None:
     for body in (b"", b"null", b"[]", b"1"):
-        problem(await http.post("/v1/executions", content=body, headers=JSON), 422)
+        refused = problem(await http.post("/v1/executions", content=body, headers=JSON), 422)
+        assert "must be a JSON object" in refused["detail"]
 
 
 async def test_without_a_key_nothing_of_the_body_is_looked_at(

@@ -134,14 +134,31 @@ async def test_what_zart_refuses_is_422_and_starts_nothing(http: httpx2.AsyncCli
     assert (await http.get("/v1/executions")).json()["items"] == []
 
 
-async def test_a_key_in_the_header_without_an_id_is_refused_and_told_why(http: httpx2.AsyncClient) -> None:
+async def test_an_idempotency_key_stands_for_an_id_that_is_not_given(http: httpx2.AsyncClient) -> None:
+    key, body = {"Idempotency-Key": "k-1"}, {"workflow": "fulfil", "input": ORDER}
+    first = await http.post("/v1/executions", json=body, headers=key)
+    again = await http.post("/v1/executions", json={**body, "on_conflict": "reject"}, headers=key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json() == {"execution_id": first.json()["execution_id"], "existing": False}
+    assert again.headers["location"] == first.headers["location"]
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    other = await http.post("/v1/executions", json=body, headers={"Idempotency-Key": "k-2"})
+    assert other.json()["execution_id"] != first.json()["execution_id"]
+
+
+async def test_an_idempotency_key_belongs_to_one_start(http: httpx2.AsyncClient) -> None:
+    key, body = {"Idempotency-Key": "k-1"}, {"workflow": "fulfil", "input": ORDER}
+    await http.post("/v1/executions", json=body, headers=key)
+    changed = {**body, "input": {**ORDER, "amount": 99}}
+    problem(await http.post("/v1/executions", json=changed, headers=key), 422, "ZART-X003")
+    problem(await http.post("/v1/executions", json=body, headers={"Idempotency-Key": ""}), 422)
+
+
+async def test_an_id_of_ones_own_is_the_key_of_a_start(http: httpx2.AsyncClient) -> None:
     key = {"Idempotency-Key": "k-1"}
-    unnamed = {"workflow": "fulfil", "input": ORDER}
-    assert (
-        "execution_id" in problem(await http.post("/v1/executions", json=unnamed, headers=key), 422)["detail"]
-    )
     assert (await http.post("/v1/executions", json=START, headers=key)).status_code == 201
-    assert (await http.post("/v1/executions", json=START, headers=key)).status_code == 200
+    assert (await http.post("/v1/executions", json=START, headers=key)).headers["zart-existing"] == "true"
 
 
 async def test_any_id_routes_when_it_is_percent_encoded(http: httpx2.AsyncClient) -> None:

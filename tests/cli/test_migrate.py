@@ -42,6 +42,19 @@ def test_every_command_tells_how_to_mend_a_missing_schema(words: tuple[str, ...]
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", [("runs", "list"), ("events", "send", "x", "y")])
+def test_every_command_tells_how_to_mend_an_outdated_schema(
+    words: tuple[str, ...], empty_database_url: str
+) -> None:
+    run_zart("migrate")
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("UPDATE zart_schema_version SET version_num = '0000'")
+    result = run_zart(*words)
+    assert result.exit_code == 3
+    assert "is at schema 0000" in result.stderr
+    assert "run `zart migrate`" in result.stderr
+
+
 def test_a_missing_schema_is_a_problem_object_with_json_output() -> None:
     assert json.loads(run_zart("runs", "list", "-o", "json").stderr)["code"] == "ZART-C005"
 

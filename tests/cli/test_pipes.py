@@ -49,6 +49,15 @@ def test_a_full_disk_is_told_in_one_line(some_runs: str, tmp_path: Path) -> None
     assert "Traceback" not in result.stderr
 
 
+def test_streams_that_are_closed_lead_nowhere(some_runs: str, tmp_path: Path) -> None:
+    env, zart = environment(ZART_DATABASE_URL=some_runs), " ".join(COMMAND)
+    script = f"{zart} runs list >&-; echo $?; {zart} runs start x -d - --allow-unknown <&- 2>&-; echo $?"
+    result = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert (result.stdout.split(), "unexpected" in result.stderr) == (["0", "2"], False)
+
+
 def test_ctrl_c_while_waiting_exits_with_130(some_runs: str, tmp_path: Path) -> None:
     env = environment(ZART_DATABASE_URL=some_runs)
     with running("runs", "wait", f"000-{'y' * 200}", cwd=tmp_path, env=env) as wait:

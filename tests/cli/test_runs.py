@@ -164,6 +164,9 @@ def test_list_filters_and_pages(zart: Zart) -> None:
     assert zart("runs", "list", "--search", "page-1", "-o", "id").stdout == "page-1\n"
     assert zart("runs", "list", "--search", "page-", "--until", "1h", "-o", "json").stdout == "[]\n"
     assert zart("runs", "list", "--execution", "page-1", "-o", "id").stdout == "page-1\n"
+    both = zart("runs", "list", "--execution", "page-1", "--state", "failed")
+    assert (both.exit_code, "goes alone" in both.stderr) == (2, True)
+    assert "'bogus' is not one of 'scheduled'" in zart("runs", "list", "--state", "bogus").stderr
     assert zart("runs", "list", "--cursor", "nonsense").exit_code == 2
 
 

@@ -53,7 +53,7 @@ async def test_the_environment_names_the_database(database_url: str, monkeypatch
     monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere/none")
     monkeypatch.setenv("ZART_DATABASE_URL", database_url)
     async with Client() as client:
-        assert (await client.list_runs()).items == ()
+        assert (await client.list_runs()).items == []
         with psycopg.connect(client.conninfo) as connection:
             assert connection.info.dbname in database_url
 

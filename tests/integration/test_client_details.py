@@ -75,6 +75,41 @@ async def test_failed_attempts_stand_with_their_step(handle: Handle[Any], databa
     assert slow.state is StepState.TIMED_OUT
     assert slow.failure is not None
     assert slow.failure.kind == "StepTimeout"
+    assert [str(attempt.failure) for attempt in slow.attempts] == [str(slow.failure)]
+
+
+async def test_a_timeout_between_two_attempts_is_none(handle: Handle[Any], database_url: str) -> None:
+    run_id = park(database_url, "x")
+    execute(database_url, ATTEMPTS, run_id, ":slow#0", 1, "5 s", "1 s", record(OSError("one")))
+    execute(database_url, STEPS, run_id, ":slow#0", 1, "s", "t", 1, None, 2, record(StepTimeout("slow", 1.0)))
+    execute(database_url, "UPDATE zart_steps SET started_at = NULL")
+    (slow,) = (await handle.describe()).steps
+    assert [str(attempt.failure) for attempt in slow.attempts] == ["OSError: one"]
+
+
+async def test_what_was_open_when_the_run_ended_was_cancelled(
+    client: Client, handle: Handle[Any], database_url: str
+) -> None:
+    run_id = park(database_url, "x")
+    execute(database_url, STEPS, run_id, ":nap#0", 1, "z", "o", None, "1 hour", 1, None)
+    execute(database_url, ATTEMPTS, run_id, ":pay#0", 1, "2 hours", None, record(OSError("one")))
+    await handle.cancel()
+    details = await handle.describe()
+    assert {step.name: step.state for step in details.steps} == dict.fromkeys(
+        ("nap", "pay"), StepState.CANCELLED
+    )
+    assert {step.completed_at for step in details.steps} == {details.run.completed_at}
+
+
+async def test_collections_of_records_are_lists(
+    client: Client, handle: Handle[Any], database_url: str
+) -> None:
+    execute(database_url, STEPS, park(database_url, "x"), ":nap#0", 1, "z", "o", None, "1 hour", 1, None)
+    details = await handle.describe()
+    for name in ("waiting_for", "children", "orphans", "runs", "steps", "events"):
+        assert type(getattr(details, name)) is list, name
+    assert type(details.steps[0].attempts) is list
+    assert type((await client.list_runs()).items) is list
 
 
 async def test_an_open_run_says_what_it_waits_for(handle: Handle[Any], database_url: str) -> None:
@@ -115,7 +150,7 @@ async def test_a_scheduled_run_without_a_worker_says_so(handle: Handle[Any], dat
         "SELECT zart_register_worker_v1(%s, 60, 'w', 'h', 1, '{default}', '{flow}', '1')",
         worker,
     )
-    assert (await handle.describe()).waiting_for == ()
+    assert (await handle.describe()).waiting_for == []
     execute(database_url, "UPDATE zart_workers SET lease_expires_at = now() - interval '1 s'")
     assert [wait.kind for wait in (await handle.describe()).waiting_for] == ["worker"]
 
@@ -125,7 +160,7 @@ async def test_a_failed_run_tells_its_failure_and_waits_for_nothing(
 ) -> None:
     end(database_url, "x", "failed", DeadlineExceeded("the workflow's timeout of 5 s passed"))
     details = await handle.describe()
-    assert (details.state, details.result, details.waiting_for) == (RunState.FAILED, None, ())
+    assert (details.state, details.result, details.waiting_for) == (RunState.FAILED, None, [])
     assert details.failure is not None
     assert (details.failure.kind, details.failure.type) == ("DeadlineExceeded", "DeadlineExceeded")
 

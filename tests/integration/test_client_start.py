@@ -71,7 +71,7 @@ async def test_a_started_execution_is_recorded_as_it_was_asked_for(client: Clien
         {"shop": "süd"},
         RunState.SCHEDULED,
     )
-    assert details.runs == (details.run,)
+    assert details.runs == [details.run]
     assert [run.run_id for run in await handle.runs()] == [details.run.run_id]
 
 

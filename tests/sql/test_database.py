@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -59,12 +61,21 @@ def test_other_options_are_kept_beside_the_schema(database_url: str, monkeypatch
         assert connection.execute("SHOW search_path").fetchone() == ('"zart"',)
 
 
-@pytest.mark.parametrize("url", ["mysql://x", "postgresql://me:s3cret@h/d?nonsense=1", "not a url", "host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://x",
+        "postgresql://me:s3cret@h/d?nonsense=1",
+        "postgresql://me:my s3cret@h/d",
+        "not a url",
+        "host",
+    ],
+)
 def test_what_is_not_postgresql_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="not a PostgreSQL URL") as told:
         conninfo(url)
 
-    assert "s3cret" not in str(told.value)
+    assert "s3cret" not in "".join(traceback.format_exception(told.value))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +84,7 @@ def test_what_is_not_postgresql_is_refused_without_its_password(url: str) -> Non
         ("postgresql://me:s3cret@h/d", "postgresql://me:***@h/d"),
         ("postgresql://me:a@b:c@h/d", "postgresql://me:***@h/d"),
         ("postgresql://me:s3/c?r#et@h/d", "postgresql://me:***@h/d"),
+        ("postgresql://me:s3 cret@h/d", "postgresql://me:***@h/d"),
         ("postgresql://me@h/d?password=s3cret&sslmode=on", "postgresql://me@h/d?password=***&sslmode=on"),
         ("host=h password='s3 c\\'ret' dbname=d", "host=h password=*** dbname=d"),
         ("host=h PASSWORD = s3cret", "host=h PASSWORD = ***"),

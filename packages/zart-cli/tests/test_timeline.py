@@ -37,7 +37,7 @@ def step(name: str, **changes: object) -> StepDetails:
         key=None,
         state=StepState.COMPLETED,
         attempt=1,
-        attempts=(),
+        attempts=[],
         result=None,
         failure=None,
         started_at=START,
@@ -56,18 +56,18 @@ def execution(**changes: object) -> ExecutionDetails:
         input={"order_id": "7"},
         result=None,
         failure=None,
-        waiting_for=(),
+        waiting_for=[],
         deadline=None,
         worker=None,
         tags={},
         parent=None,
-        children=(),
-        orphans=(),
+        children=[],
+        orphans=[],
         divergence=None,
         run=RUN,
-        runs=(RUN,),
-        steps=(),
-        events=(),
+        runs=[RUN],
+        steps=[],
+        events=[],
     )
     return replace(made, **changes)  # type: ignore[arg-type] # the test says which
 
@@ -119,6 +119,21 @@ def test_steps_stand_in_order_with_state_attempts_and_length() -> None:
     assert "… settle sleep sleeping +<1ms" in lines
     assert "▸ ship in branch 0.1 running for 2m +<1ms" in lines
     assert lines.index("✓ validate 120ms +<1ms") < lines.index("✓ pay[7] 120ms, attempt 2 +<1ms")
+
+
+def test_what_went_wrong_below_a_step_makes_no_column_wider() -> None:
+    steps = (
+        step("pay", state=StepState.FAILED, failure=Failure("error", "Long", "word " * 30)),
+        step("validate-address"),
+    )
+    pay, trouble, validate = (
+        line
+        for line in drawn(execution(steps=steps)).splitlines()
+        if line.startswith("   ") or "✓" in line or "✗" in line
+    )
+    assert pay == "  ✗  pay               failed  +<1ms"
+    assert trouble.startswith("     Long: word word")
+    assert validate == "  ✓  validate-address  120ms   +<1ms"
 
 
 def test_a_terminal_without_unicode_gets_plain_signs() -> None:

@@ -282,6 +282,7 @@ def test_without_an_annotation_only_json_is_stored(value: Any, place: str) -> No
         codec(MISSING).encode(value, WHAT)
     assert place in str(caught.value)
     assert "str-keyed dict" in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:
@@ -349,8 +350,28 @@ class Plain(TypedDict):
 
 @pytest.mark.parametrize("annotation", [threading.Lock, Plain, "Nowhere", 5])
 def test_a_type_that_cannot_be_stored_is_a_configuration_error(annotation: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"result of step 'charge' is annotated .* cannot be stored"):
+    with pytest.raises(
+        ConfigurationError, match=r"result of step 'charge' is annotated .* cannot be stored"
+    ) as caught:
         codec(annotation)
+    assert caught.value.__cause__ is None
+
+
+def test_the_cause_of_a_refusal_is_users_code_never_the_workings_of_pydantic() -> None:
+    class Odd:
+        pass
+
+    class Faulty:
+        @classmethod
+        def __get_pydantic_core_schema__(cls, *_: object) -> Any:
+            raise ZeroDivisionError
+
+    with pytest.raises(PayloadInvalid) as refused:
+        codec(Any).encode(Odd(), WHAT)
+    assert refused.value.__cause__ is None
+    with pytest.raises(ConfigurationError) as failed:
+        codec(Faulty)
+    assert isinstance(failed.value.__cause__, ZeroDivisionError)
 
 
 def test_codecs_are_shared_but_not_between_unions_of_another_order() -> None:

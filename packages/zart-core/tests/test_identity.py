@@ -89,3 +89,5 @@ def test_a_name_is_any_printable_text_of_up_to_255_characters(name: str) -> None
 def test_what_cannot_be_a_name_is_refused(name: object) -> None:
     with pytest.raises(ConfigurationError, match="the name of a step"):
         check_name("step", name)
+    with pytest.raises(ConfigurationError, match="the name of an event"):
+        check_name("event", name)

@@ -39,6 +39,8 @@ def shaped(model: type[M], value: Any) -> M:
     Raises:
         RefusedError: 422, with the path of each part that does not fit.
     """
+    if not isinstance(value, dict):
+        raise RefusedError(422, "the body must be a JSON object" + ("; it is empty" if value is None else ""))
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
-from zart_core.errors import StoreUnavailable
+from zart_core.errors import SchemaOutOfDate, StoreUnavailable
 from zart_scheduler import Client, check_schema
 
 _PATIENCE: Final = 6.0
@@ -36,6 +36,7 @@ class Connection:
 
         Raises:
             ConfigurationError: No database is named anywhere.
+            SchemaOutOfDate: The schema is older than this release needs.
             StoreUnavailable: The database cannot be reached.
         """
         ready = self._given or self._own
@@ -46,15 +47,15 @@ class Connection:
         return await asyncio.shield(self._opening)
 
     async def warm(self) -> None:
-        """Open the client if the database can be reached; if it cannot, the first request tries again.
+        """Open the client if the database is there with its schema; if it is not, the first request tries again.
 
         Raises:
             ConfigurationError: No database is named anywhere.
         """
         try:
             await self.client()
-        except StoreUnavailable as error:
-            _log.warning("serving without a database until it can be reached: %s", error)
+        except (SchemaOutOfDate, StoreUnavailable) as error:
+            _log.warning("serving without a database for now: %s", error)
 
     async def check(self) -> None:
         """Return if requests can be served.
@@ -83,6 +84,7 @@ class Connection:
     async def _open(self) -> Client:
         try:
             client = Client(self._database_url)
+            await asyncio.to_thread(check_schema, client.conninfo)
             await client.open()
             self._own = client
             return client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -98,10 +99,18 @@ for module in (runs, events, workflows, db):
 
 def main() -> None:
     """Run `zart`."""
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     app(prog_name="zart")
+
+
+def _replace_closed_streams() -> None:
+    """Let streams that the shell has closed, as with `>&-`, lead nowhere, before a socket gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 __all__ = ["app", "main"]

@@ -182,7 +182,7 @@ def _not_ended(error: errors.WaitTimeout) -> Problem:
 def _usage(error: typer.TyperException) -> Problem:
     """Typer's own complaints: a word it does not know, an option without its value."""
     context = getattr(error, "ctx", None)
-    detail = one_line(error.format_message())  # empty after the help was printed
+    detail = one_line(error.format_message()).replace("Value error, ", "")  # empty after the help was printed
     hint = (
         f"{context.command_path} --help  shows how it is written" if context is not None and detail else None
     )

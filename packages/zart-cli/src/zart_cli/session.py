@@ -19,14 +19,17 @@ def run(action: Callable[[Client], Awaitable[T]]) -> T:
 
     Raises:
         ConfigurationError: No database was chosen.
-        SchemaOutOfDate: The database has another schema than this release needs.
+        SchemaOutOfDate: The schema is older than this release needs.
         StoreUnavailable: The database cannot be reached within --connect-timeout.
     """
     return asyncio.run(_with_client(target.libpq_url(target.database_url()), action))
 
 
 async def _with_client(url: str, action: Callable[[Client], Awaitable[T]]) -> T:
-    from zart_scheduler import Client
+    from zart_scheduler import Client, check_schema
 
+    await asyncio.to_thread(
+        check_schema, url
+    )  # else what an old schema has too would work, and the rest would not
     async with Client(url) as client:
         return await action(client)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from rich.console import Group
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,9 @@ from zart_cli.times import moment_text, span, took
 from zart_cli.traces import without_engine
 from zart_core import ExecutionDetails, Failure, RunState, StepDetails, StepState, WaitingFor
 
+_GAP = 2
+_ALIGNED = 32
+"""Columns up to this width stand one below the other; wider ones give way on narrow terminals."""
 _PAYLOAD_WIDTH = 200
 _DIM = "bright_black"
 
@@ -41,7 +45,7 @@ def draw_execution(details: ExecutionDetails, look: Look | None = None) -> Group
     look = look or Look(datetime.now(UTC))
     parts: list[Any] = [_headline(details), _facts(details, look)]
     if details.steps:
-        parts += [Text(), _steps(details, look)]
+        parts += [Text(), *_steps(details, look)]
     if failures := list(_failures(details)):
         parts += [Text(), *failures]
     if details.divergence:
@@ -51,7 +55,7 @@ def draw_execution(details: ExecutionDetails, look: Look | None = None) -> Group
     return Group(*parts)
 
 
-def waits_text(waits: tuple[WaitingFor, ...], look: Look) -> list[str]:
+def waits_text(waits: Sequence[WaitingFor], look: Look) -> list[str]:
     """Return one line for each thing that a run waits for."""
     return [_wait_text(wait, look) for wait in waits]
 
@@ -143,19 +147,32 @@ def _wait_text(wait: WaitingFor, look: Look) -> str:
             return f"{wait.kind} {wait.name}" + (f", until {until}" if until else "")
 
 
-def _steps(details: ExecutionDetails, look: Look) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(4):
-        grid.add_column(overflow="fold")
-    for step in details.steps:
-        grid.add_row(
-            Text.assemble("  ", mark(step.state, unicode=look.unicode)),
-            Text.assemble(step_label(step), (f"  in branch {step.scope}" if step.scope else "", _DIM)),
-            Text.assemble(_stand(step, look), (_attempt_text(step), _DIM)),
-            Text(_when(step, details), style=_DIM),
-        )
-        for line in _trouble(step):
-            grid.add_row("", line, "", "")
+def _steps(details: ExecutionDetails, look: Look) -> list[RenderableType]:
+    """Return the steps in columns; what went wrong stands below its step and makes no column wider."""
+    rows = [_cells(step, details, look) for step in details.steps]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    drawn: list[RenderableType] = []
+    for step, cells in zip(details.steps, rows, strict=True):
+        if not drawn or not isinstance(drawn[-1], Table):
+            drawn.append(_columns(widths))
+        cast("Table", drawn[-1]).add_row(*cells)
+        drawn += [Padding(line, (0, 0, 0, widths[0] + _GAP)) for line in _trouble(step)]
+    return drawn
+
+
+def _cells(step: StepDetails, details: ExecutionDetails, look: Look) -> tuple[Text, ...]:
+    return (
+        Text.assemble("  ", mark(step.state, unicode=look.unicode)),
+        Text.assemble(step_label(step), (f"  in branch {step.scope}" if step.scope else "", _DIM)),
+        Text.assemble(_stand(step, look), (_attempt_text(step), _DIM)),
+        Text(_when(step, details), style=_DIM),
+    )
+
+
+def _columns(widths: Sequence[int]) -> Table:
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    for width in widths:
+        grid.add_column(overflow="fold", min_width=min(width, _ALIGNED))
     return grid
 
 

@@ -99,7 +99,7 @@ class Codec:
             reason = str(error).partition("\n")[0]
             raise ConfigurationError(
                 f"the {what} is annotated {type_text(annotation)}, which cannot be stored: {reason}"
-            ) from error
+            ) from _cause(error)
 
     def encode(
         self, value: Any, what: str, limit: int = MAX_PAYLOAD, *, root: str | None = None
@@ -133,9 +133,7 @@ class Codec:
         if problem is None:
             return payload, decoded
         if (second := self._with_nan(value)) is None:
-            raise self._refusal(value, what, problem, root) from (
-                problem if isinstance(problem, Exception) else None
-            )
+            raise self._refusal(value, what, problem, root) from _cause(problem)
         check_size(second[0], what, limit)
         return second
 
@@ -245,6 +243,12 @@ def explain(error: Exception, root: str | None = None) -> str:
     if len(details) > _SHOWN_ERRORS:
         shown.append(f"and {len(details) - _SHOWN_ERRORS} more")
     return "; ".join(shown)
+
+
+def _cause(problem: Exception | Difference) -> Exception | None:
+    """Return what tells more than the refusal's own text, which quotes pydantic: an exception of users' code."""
+    quoted = (_NotJsonError, ValidationError, PydanticUserError, pydantic_core.PydanticSerializationError)
+    return None if isinstance(problem, (Difference, *quoted)) else problem
 
 
 def _lost(found: Difference, root: str | None) -> str:

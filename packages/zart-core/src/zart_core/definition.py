@@ -44,7 +44,7 @@ def default_name(fn: Callable[..., Any]) -> str:
 class Binder:
     """Binds a call's arguments to parameter names, as Python would, but fast where the signature is plain."""
 
-    __slots__ = ("_names", "_required", "_signature", "defaults")
+    __slots__ = ("_names", "_owner", "_required", "_signature", "defaults")
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         try:
@@ -54,6 +54,7 @@ class Binder:
                 f"{describe(fn)} does not tell its parameters, so its arguments cannot be recorded; "
                 f"put a function of your own around it"
             ) from None
+        self._owner = getattr(fn, "__qualname__", describe(fn))
         parameters = self._signature.parameters.values()
         plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self._names = tuple(p.name for p in parameters) if plain else None
@@ -73,7 +74,10 @@ class Binder:
         """
         if self._names is not None and not kwargs and self._required <= len(args) <= len(self._names):
             return dict(zip(self._names, args, strict=False))
-        return dict(self._signature.bind(*args, **kwargs).arguments)
+        try:
+            return dict(self._signature.bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise TypeError(f"{self._owner}() {error}") from None
 
 
 class Step(Generic[P, R]):

@@ -318,7 +318,7 @@ class StepTimeout(StepError, TimeoutError):
 
     code = "ZART-S003"
 
-    def __init__(self, step: str, seconds: float) -> None:
+    def __init__(self, step: str = "", seconds: float = 0.0) -> None:
         super().__init__(step, seconds)
         self.step, self.seconds = step, seconds
 
@@ -337,7 +337,7 @@ class EventTimeout(ZartError, TimeoutError):
 
     code = "ZART-V001"
 
-    def __init__(self, name: str, seconds: float) -> None:
+    def __init__(self, name: str = "", seconds: float = 0.0) -> None:
         super().__init__(name, seconds)
         self.name, self.seconds = name, seconds
 
@@ -356,7 +356,7 @@ class WaitTimeout(ZartError, TimeoutError):
 
     code = "ZART-V003"
 
-    def __init__(self, execution_id: str, seconds: float) -> None:
+    def __init__(self, execution_id: str = "", seconds: float = 0.0) -> None:
         super().__init__(execution_id, seconds)
         self.execution_id, self.seconds = execution_id, seconds
 

@@ -116,14 +116,11 @@ def check_name(kind: str, name: object, limit: int = MAX_NAME) -> str:
     Raises:
         ConfigurationError: It is no text, empty, longer than `limit` characters, or has control characters.
     """
+    what = f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
     if not isinstance(name, str) or not name:
-        raise ConfigurationError(
-            f"the name of a {kind} must be a text of 1 to {limit} characters, not {name!r}"
-        )
+        raise ConfigurationError(f"{what} must be a text of 1 to {limit} characters, not {name!r}")
     if len(name) > limit:
-        raise ConfigurationError(
-            f"the name of a {kind} has {len(name)} characters, the limit is {limit}: {name[:40]!r}..."
-        )
+        raise ConfigurationError(f"{what} has {len(name)} characters, the limit is {limit}: {name[:40]!r}...")
     if not name.isprintable():
-        raise ConfigurationError(f"the name of a {kind} must not have control characters: {name!r}")
+        raise ConfigurationError(f"{what} must not have control characters: {name!r}")
     return name

@@ -77,7 +77,7 @@ class StepDetails:
     key: str | None
     state: StepState
     attempt: int
-    attempts: tuple[AttemptDetails, ...]
+    attempts: list[AttemptDetails]
     result: Any
     failure: Failure | None
     started_at: datetime | None
@@ -109,18 +109,18 @@ class ExecutionDetails:
     input: Any
     result: Any
     failure: Failure | None
-    waiting_for: tuple[WaitingFor, ...]
+    waiting_for: list[WaitingFor]
     deadline: datetime | None
     worker: str | None
     tags: Mapping[str, str]
     parent: str | None
-    children: tuple[str, ...]
-    orphans: tuple[str, ...]
+    children: list[str]
+    orphans: list[str]
     divergence: str | None
     run: RunSummary
-    runs: tuple[RunSummary, ...]
-    steps: tuple[StepDetails, ...]
-    events: tuple[EventDetails, ...]
+    runs: list[RunSummary]
+    steps: list[StepDetails]
+    events: list[EventDetails]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class EventReceipt:
 class Page(Generic[T]):
     """One page of a list; `next_cursor` is None on the last one."""
 
-    items: tuple[T, ...]
+    items: list[T]
     next_cursor: str | None
 
     def __iter__(self) -> Iterator[T]:

@@ -179,19 +179,19 @@ class Client:
         return await send_start(self._access, request, options.get("conn"))
 
     @overload
-    def handle(self, execution_id: str, workflow: Callable[..., Awaitable[R]]) -> Handle[R]: ...
+    def handle(self, execution_id: str, wf: Callable[..., Awaitable[R]]) -> Handle[R]: ...
     @overload
-    def handle(self, execution_id: str, workflow: None = None) -> Handle[Any]: ...
-    def handle(self, execution_id: str, workflow: Any = None) -> Handle[Any]:
+    def handle(self, execution_id: str, wf: None = None) -> Handle[Any]: ...
+    def handle(self, execution_id: str, wf: Any = None) -> Handle[Any]:
         """Return the handle of an execution; whether it exists is found out at first use.
 
         Args:
             execution_id: The execution's id.
-            workflow: Its workflow, so that `result()` has its type. Without it the result is plain JSON.
+            wf: Its workflow, so that `result()` has its type. Without it the result is plain JSON.
         """
-        if workflow is not None and not isinstance(workflow, Workflow):
-            raise UsageError(f"a handle takes a workflow made by @durable, not {workflow!r}")
-        return Handle(self._access, execution_id, workflow)
+        if wf is not None and not isinstance(wf, Workflow):
+            raise UsageError(f"a handle takes a workflow made by @durable, not {wf!r}")
+        return Handle(self._access, execution_id, wf)
 
     async def send_event(
         self,

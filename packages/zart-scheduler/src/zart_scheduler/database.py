@@ -58,8 +58,11 @@ def conninfo(url: str) -> str:
     """
     try:
         given = conninfo_to_dict(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url))
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(f"not a PostgreSQL URL: {redacted(url)}") from error
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            f"not a PostgreSQL URL: {redacted(url)}; write postgresql://user:password@host:5432/database, with special "
+            f"characters of the password as %XX, or embedded:"
+        ) from None  # libpq's own text may quote the password
     params = {"application_name": "zart", "connect_timeout": "5"} | {
         name: str(value) for name, value in given.items() if value is not None
     }
@@ -78,7 +81,7 @@ def quoted_name(name: str) -> str:
 def redacted(url: str) -> str:
     """Return `url` without passwords, for people and logs; total over any text."""
     without = re.sub(
-        r"(//[^:/?#@\s]*:)\S*@", r"\1***@", url
+        r"(//[^:/?#@\s]*:).*@", r"\1***@", url, flags=re.DOTALL
     )  # up to the last @: better too much than too little
     for name in _SECRETS:
         without = re.sub(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zart_core import (
     AttemptDetails,
@@ -28,6 +28,7 @@ _STATES = {
     "t": StepState.TIMED_OUT,
     "c": StepState.CANCELLED,
 }
+_OPEN = frozenset([StepState.RUNNING, StepState.RETRYING, StepState.SLEEPING, StepState.WAITING])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,18 @@ def execution_details(rows: ExecutionRows) -> ExecutionDetails:
         input=plain(run.input),
         result=plain(run.outcome) if state is RunState.COMPLETED else None,
         failure=_failure_of_run(run),
-        waiting_for=() if state.is_terminal else tuple(_waits(rows)),
+        waiting_for=[] if state.is_terminal else list(_waits(rows)),
         deadline=run.deadline_at,
         worker=run.worker,
         tags=summary.tags,
         parent=None,
-        children=(),
-        orphans=(),
+        children=[],
+        orphans=[],
         divergence=plain(run.outcome) if state is RunState.BLOCKED else None,
         run=summary,
-        runs=rows.runs,
-        steps=tuple(step_details(rows)),
-        events=tuple(_event(row) for row in rows.events),
+        runs=list(rows.runs),
+        steps=[_as_of_end(step, summary) for step in step_details(rows)],
+        events=[_event(row) for row in rows.events],
     )
 
 
@@ -80,6 +81,13 @@ def step_details(rows: ExecutionRows) -> Iterator[StepDetails]:
         yield _unfinished(ident, tries)
     for wait in rows.waits:
         yield _open_wait(wait)
+
+
+def _as_of_end(step: StepDetails, run: RunSummary) -> StepDetails:
+    """Return the step as it stands now: what was open when its run ended was cancelled with it."""
+    if step.state in _OPEN and run.state.is_terminal:
+        return replace(step, state=StepState.CANCELLED, completed_at=run.completed_at)
+    return step
 
 
 def _failure_of_run(run: RunRow) -> Failure | None:
@@ -116,7 +124,8 @@ def _recorded(row: StepRow, tries: Iterable[AttemptRow]) -> StepDetails:
     attempts = [
         _attempt(attempt) for attempt in tries if attempt.error is not None and attempt.attempt < row.attempt
     ]
-    if row.kind == "s" and row.outcome in "oe":
+    timed_out_in_it = row.outcome == "t" and row.started_at is not None  # else between two attempts
+    if row.kind == "s" and (row.outcome in "oe" or timed_out_in_it):
         attempts.append(AttemptDetails(row.attempt, row.started_at, row.completed_at, ended))
     return StepDetails(
         name=identity.name,
@@ -125,7 +134,7 @@ def _recorded(row: StepRow, tries: Iterable[AttemptRow]) -> StepDetails:
         key=identity.key,
         state=StepState.SLEEPING if sleeping else _STATES[row.outcome],
         attempt=row.attempt,
-        attempts=tuple(attempts),
+        attempts=attempts,
         result=plain(row.payload) if row.outcome == "o" else None,
         failure=ended,
         started_at=row.started_at,
@@ -146,7 +155,7 @@ def _unfinished(ident: str, tries: Sequence[AttemptRow]) -> StepDetails:
         key=identity.key,
         state=StepState.RETRYING if failed else StepState.RUNNING,
         attempt=last.attempt,
-        attempts=tuple(_attempt(attempt) for attempt in failed),
+        attempts=[_attempt(attempt) for attempt in failed],
         result=None,
         failure=failure(failed[-1].error or b"null") if failed else None,
         started_at=tries[0].started_at,
@@ -164,7 +173,7 @@ def _open_wait(row: WaitRow) -> StepDetails:
         key=identity.key,
         state=StepState.WAITING,
         attempt=1,
-        attempts=(),
+        attempts=[],
         result=None,
         failure=None,
         started_at=row.created_at,

@@ -60,7 +60,7 @@ async def list_page(access: Access, options: ListOptions) -> Page[RunSummary]:
         raise UsageError(f"limit must be a whole number from 1 to {MAX_PAGE}, not {limit!r}")
     after = None if cursor is None else _parse(cursor)
     found = await access.read(list_runs(_filter(options), limit + 1, after))
-    return Page(found[:limit], _cursor(found[limit - 1]) if len(found) > limit else None)
+    return Page(list(found[:limit]), _cursor(found[limit - 1]) if len(found) > limit else None)
 
 
 def _filter(options: ListOptions) -> RunFilter:

@@ -161,14 +161,14 @@ class SyncClient:
         return self._send(self._background.call(preparing), conn)
 
     @overload
-    def handle(self, execution_id: str, workflow: Callable[..., Awaitable[R]]) -> SyncHandle[R]: ...
+    def handle(self, execution_id: str, wf: Callable[..., Awaitable[R]]) -> SyncHandle[R]: ...
     @overload
-    def handle(self, execution_id: str, workflow: None = None) -> SyncHandle[Any]: ...
-    def handle(self, execution_id: str, workflow: Any = None) -> SyncHandle[Any]:
+    def handle(self, execution_id: str, wf: None = None) -> SyncHandle[Any]: ...
+    def handle(self, execution_id: str, wf: Any = None) -> SyncHandle[Any]:
         """Return the handle of an execution. See `Client.handle`."""
-        if workflow is not None and not isinstance(workflow, Workflow):
-            raise UsageError(f"a handle takes a workflow made by @durable, not {workflow!r}")
-        return self._handle(Handle(self._access, execution_id, workflow))
+        if wf is not None and not isinstance(wf, Workflow):
+            raise UsageError(f"a handle takes a workflow made by @durable, not {wf!r}")
+        return self._handle(Handle(self._access, execution_id, wf))
 
     def send_event(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
+from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AwareDatetime
@@ -12,12 +13,15 @@ from zart_api.deps import ClientDep, ExecutionId, JsonBody, ServicesDep, WithPay
 from zart_api.paths import encoded_segment
 from zart_api.problems import RefusedError
 from zart_api.replies import documented, reply, with_headers
-from zart_core import RunState
+from zart_core import ExecutionConflict, RunState, StoreConflict
 from zart_core.spi import MISSING, reach
+from zart_scheduler import Client, Handle
 
 MAX_LIMIT: Final = 200
 
 _LOCATION: Final = "Where the execution can be read."
+_KEYS: Final = UUID("0b6c5f9e-4d0e-5c86-9d1f-3a8f6f1c2f4e")
+"""Of this namespace are the ids of executions that were started with an idempotency key in place of an id."""
 
 router = APIRouter(prefix="/executions", tags=["executions"])
 
@@ -38,7 +42,12 @@ _PAYLOADS: Final[Any] = {
         200: with_headers(
             "The execution existed before.", schemas.StartedOut, Location=_LOCATION, Zart_Existing="`true`."
         ),
-        201: with_headers("The execution was made.", schemas.StartedOut, Location=_LOCATION),
+        201: with_headers(
+            "The execution was made.",
+            schemas.StartedOut,
+            Location=_LOCATION,
+            Idempotency_Replayed="`true` if its key was known.",
+        ),
     },
     openapi_extra=bodies.request_body({"$ref": "#/components/schemas/StartIn"}, required=True),
 )
@@ -51,32 +60,29 @@ async def start_execution(
         str | None,
         Header(
             alias="Idempotency-Key",
-            description="Not taken without `execution_id`, which is the key of a start.",
+            description="Stands for an `execution_id` that is not given; with another workflow or input it is "
+            "answered 422.",
+            min_length=1,
+            max_length=255,
         ),
     ] = None,
 ) -> Response:
     """Start a workflow. The same `execution_id`, workflow and input start once: repeating is safe."""
     wanted = bodies.shaped(schemas.StartIn, body)
-    if idempotency_key is not None and wanted.execution_id is None:
-        raise RefusedError(422, "send `execution_id` in the body: it is the idempotency key of a start")
-    handle = await client.start_input(
-        wanted.workflow,
-        wanted.input if "input" in wanted.model_fields_set else MISSING,
-        allow_unknown=wanted.allow_unknown,
-        execution_id=wanted.execution_id,
-        at=wanted.at,
-        delay=wanted.delay,
-        queue=wanted.queue,
-        priority=wanted.priority,
-        tags=wanted.tags,
-        on_conflict=wanted.on_conflict,
-    )
+    if idempotency_key is None or wanted.execution_id is not None:
+        handle, replayed = await _start(client, wanted), False
+    else:
+        handle, replayed = await _start_once(client, wanted, idempotency_key)
     reach("after-accept")
     here = f"{request.scope.get('root_path', '')}{parts.prefix}/v1/executions/{encoded_segment(handle.execution_id)}"
-    started = schemas.StartedOut(execution_id=handle.execution_id, existing=bool(handle.existing))
-    if started.existing:
-        return reply(started, 200, headers={"Location": here, "Zart-Existing": "true"})
-    return reply(started, 201, headers={"Location": here})
+    existing = bool(handle.existing) and not replayed
+    started = schemas.StartedOut(execution_id=handle.execution_id, existing=existing)
+    headers = {"Location": here}
+    if existing:
+        return reply(started, 200, headers={**headers, "Zart-Existing": "true"})
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return reply(started, 201, headers=headers)
 
 
 @router.get("", response_model=schemas.RunPage, responses=documented(422))
@@ -145,6 +151,33 @@ async def cancel_execution(execution_id: ExecutionId, body: JsonBody, client: Cl
     wanted = bodies.shaped(schemas.CancelIn, {} if body is None else body)
     state = await client.handle(execution_id).cancel(wanted.reason)
     return reply(schemas.StateOut(execution_id=execution_id, state=state), 202)
+
+
+async def _start(client: Client, wanted: schemas.StartIn) -> Handle[Any]:
+    return await client.start_input(
+        wanted.workflow,
+        wanted.input if "input" in wanted.model_fields_set else MISSING,
+        allow_unknown=wanted.allow_unknown,
+        execution_id=wanted.execution_id,
+        at=wanted.at,
+        delay=wanted.delay,
+        queue=wanted.queue,
+        priority=wanted.priority,
+        tags=wanted.tags,
+        on_conflict=wanted.on_conflict,
+    )
+
+
+async def _start_once(client: Client, wanted: schemas.StartIn, key: str) -> tuple[Handle[Any], bool]:
+    """Start the execution whose id is made of the key, which so is recorded with it; tell whether it was before."""
+    own = {"execution_id": str(uuid5(_KEYS, key)), "on_conflict": "return"}
+    try:
+        handle = await _start(client, wanted.model_copy(update=own))
+    except ExecutionConflict:
+        raise StoreConflict(
+            "the idempotency key was used before, to start another workflow or with another input"
+        ) from None
+    return handle, bool(handle.existing)
 
 
 def _tags(texts: list[str] | None) -> dict[str, str] | None:

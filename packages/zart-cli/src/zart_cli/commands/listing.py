@@ -90,10 +90,7 @@ def list_(
     watch: WatchOpt = False,
 ) -> None:
     """List runs, newest first."""
-    if execution is not None:
-        show_runs_of(execution)
-        return
-    filters = {
+    filters: dict[str, Any] = {
         "state": state,
         "workflow": workflow,
         "tags": tags_of(tag) or None,
@@ -101,9 +98,16 @@ def list_(
         "until": until,
         "queue": queue,
         "search": search,
-        "limit": limit,
         "cursor": cursor,
     }
+    if execution is not None:
+        if watch or any(value is not None for value in filters.values()):
+            raise typer.BadParameter(
+                "lists all runs of one execution: it goes alone", param_hint="--execution"
+            )
+        show_runs_of(execution)
+        return
+    filters["limit"] = limit
     (watch_runs if watch else show_runs)(filters)
 
 
