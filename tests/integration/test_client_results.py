@@ -90,7 +90,7 @@ async def test_a_cancel_before_the_first_claim_is_done_at_once(client: Client) -
     with pytest.raises(ExecutionCancelled, match="'x' was cancelled: changed my mind"):
         await handle.result()
     details = await handle.describe()
-    assert (details.state, details.waiting_for) == (RunState.CANCELLED, ())
+    assert (details.state, details.waiting_for) == (RunState.CANCELLED, [])
     assert details.failure is not None
     assert (details.failure.kind, details.failure.message) == ("cancelled", "changed my mind")
 
