@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -13,37 +14,31 @@ from zart_core import errors
 from zart_core.errors import ZartError
 from zart_core.records import Failure
 
-FACTS: dict[str, tuple[Any, ...]] = {
-    "InvalidText": ("duration", "5 parsecs", 2, "expected a unit"),
-    "WorkflowNotFound": ("order", ["pay", "go"]),
-    "DuplicateName": ("step", "pay", "a.pay", "b.pay"),
-    "SchemaOutOfDate": (None, "0001"),
-    "NestedStep": ("sleep()", "pay"),
-    "CallReused": ("pay",),
-    "CallNotAwaited": ([("pay", "flows.py:7")],),
-    "DuplicateKey": ("pay", "k"),
-    "ExecutionNotFound": ("x",),
-    "ExecutionConflict": ("x", "another input"),
-    "ExecutionFailed": ("x", Failure("error", "ValueError", "no", "Traceback ...")),
-    "ExecutionCancelled": ("x", "no need"),
-    "ExecutionBlocked": ("x", "another kind"),
-    "RunFinished": ("x", "completed"),
-    "IllegalTransition": ("x", "failed", "cancel"),
-    "StepFailed": ("Local", "no", "Traceback ..."),
-    "StepTimeout": ("pay", 5.0),
-    "EventTimeout": ("shipped", 5.0),
-    "WaitTimeout": ("x", 5.0),
-    "PayloadTooLarge": ("result of step 'pay'", 20, 10),
+FACTS: dict[str, Any] = {
+    "str": "x",
+    "str | None": "x",
+    "int": 3,
+    "float": 2.5,
+    "Iterable[str]": ["b", "a"],
+    "Iterable[tuple[str, str]]": [("pay", "flows.py:7")],
+    "Failure": Failure("error", "ValueError", "no", "Traceback ..."),
 }
+"""A fact for each annotation of an error's parameters."""
+
 ALL = sorted(
     (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ZartError)),
     key=lambda kind: kind.__name__,
 )
 
 
+def facts_of(kind: type[ZartError]) -> list[Any]:
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    return [FACTS[p.annotation] if p.kind is p.POSITIONAL_OR_KEYWORD else "more" for p in parameters]
+
+
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_an_error_keeps_its_facts_and_its_text_through_pickle_and_copy(kind: type[ZartError]) -> None:
-    error = kind(*FACTS.get(kind.__name__, ("x",)))
+    error = kind(*facts_of(kind))
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(again) is kind
         assert (str(again), vars(again), again.args) == (str(error), vars(error), error.args)
