@@ -47,3 +47,10 @@ async def nap() -> None:
 @durable("add")
 async def add(a: int, b: int = 2) -> int:
     return a + b
+
+
+@durable("batch")
+async def batch(numbers: list[int]) -> None:
+    for number in numbers:
+        await add(number)
+    await nap()

@@ -67,7 +67,7 @@ def test_input_comes_from_a_file_or_from_stdin(zart: Zart, tmp_path: Path) -> No
 def test_an_unknown_workflow_is_told_with_the_registered_ones_and_nothing_starts(zart: Zart) -> None:
     result = zart("runs", "start", "oder", "--id", "misspelt", "-d", ORDER)
     assert result.exit_code == 4
-    assert "known: add, nap, order" in result.stderr
+    assert "known: add, batch, nap, order" in result.stderr
     assert zart("runs", "show", "misspelt").exit_code == 4
 
 
@@ -196,6 +196,31 @@ def test_cancel_is_safe_to_repeat_and_refuses_what_has_ended(zart: Zart) -> None
     refused = zart("runs", "cancel", "done", "-o", "json")
     assert refused.exit_code == 5
     assert json.loads(refused.stderr)["instance"] == "/v1/executions/done"
+
+
+def test_a_tree_shows_children_in_every_format_and_is_cancelled_as_a_whole(zart: Zart) -> None:
+    zart("runs", "start", "batch", "--id", "tree", "-d", "[1, 2]")
+    until(zart, "tree", "waiting")
+    until(zart, "tree~/:nap#0", "sleeping")
+    ids = ["tree", "tree~/:add#0", "tree~/:add#1", "tree~/:nap#0"]
+    lines = zart("runs", "tree", "tree").stdout.splitlines()
+    assert [line.split()[-4 if "completed" in line else -3 :][:3] for line in lines] == [
+        ["tree", "batch", "waiting"],
+        ["tree~/:add#0", "add", "completed"],
+        ["tree~/:add#1", "add", "completed"],
+        ["tree~/:nap#0", "nap", "sleeping"],
+    ]
+    assert zart("runs", "tree", "tree", "-o", "id").stdout.split() == ids
+    found = data(zart("runs", "tree", "tree", "-o", "json"))
+    assert [found["run"]["execution_id"], *(c["run"]["execution_id"] for c in found["children"])] == ids
+    text = zart("runs", "show", "tree").stdout
+    assert "waits for  child nap" in text
+    assert "children   3" in text
+    assert "next: zart runs tree tree" in text
+    assert "parent     tree\n" in zart("runs", "show", "tree~/:nap#0").stdout
+    assert zart("runs", "cancel", "tree").stdout == "tree is cancelled\n"
+    assert data(zart("runs", "show", "tree~/:nap#0", "-o", "json"))["state"] == "cancelled"
+    assert zart("runs", "tree", "no such tree").exit_code == 4
 
 
 def test_watch_draws_until_the_end(zart: Zart) -> None:

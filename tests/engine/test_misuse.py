@@ -290,17 +290,6 @@ def test_a_call_made_outside_cannot_be_awaited_in_a_body() -> None:
     call.close()
 
 
-def test_a_workflow_cannot_be_called_in_a_body() -> None:
-    async def other() -> None: ...
-
-    other_workflow: Workflow[[], None] = Workflow(other, "other")
-
-    async def body() -> None:
-        await other_workflow()
-
-    assert "was called inside another workflow's body" in error_of(body)
-
-
 @pytest.mark.parametrize("how", ["connect", "subprocess", "signal", "foreign future", "foreign lock"])
 def test_l13_io_in_a_body_fails_and_says_where_it_belongs(how: str) -> None:
     foreign: dict[str, Any] = {}

@@ -12,7 +12,17 @@ from typing import Any, TypeVar
 
 from tests.properties.world import jitter, observe, the_world
 
-from zart_core import EventTimeout, Step, StepTimeout, capture, sleep, wait_for_event
+from zart_core import (
+    EventTimeout,
+    ExecutionCancelled,
+    Step,
+    StepTimeout,
+    Workflow,
+    capture,
+    detached,
+    sleep,
+    wait_for_event,
+)
 from zart_core.call import Call
 
 T = TypeVar("T")
@@ -77,6 +87,13 @@ slow: Step[[int], int] = Step(_slow, "slow", timeout="4ms")
 each: Step[[int], int] = Step(_slow, "each", timeout="4ms", timeout_scope="per_attempt")
 
 
+async def _kid(x: int) -> int:
+    raise AssertionError("children live elsewhere")
+
+
+kid: Workflow[[int], int] = Workflow(_kid, "kid")
+
+
 # -- making programs
 
 LEAVES: tuple[str, ...] = (
@@ -90,6 +107,9 @@ LEAVES: tuple[str, ...] = (
     "slow",
     "sleep",
     "event",
+    "child",
+    "child",
+    "detached",
 )
 BRANCHES: tuple[str, ...] = (
     "par",
@@ -186,6 +206,14 @@ async def _leaf(node: Node, x: int) -> int:
                 return await given_up(slow(x))
             except StepTimeout:
                 return -2
+        case ("child",):
+            try:
+                return await given_up(kid(x))
+            except ExecutionCancelled:
+                return -3
+        case ("detached",):
+            child = await given_up(detached(kid.call(x)))
+            return len(child.execution_id)
         case ("sleep", length):
             await given_up(sleep("nap", length / 1000))
             return x

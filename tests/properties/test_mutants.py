@@ -218,7 +218,7 @@ MUTANTS: list[tuple[Plant, Trial, int]] = [
     (results_of_cancelled_steps_are_recorded, trial, 45),
     (stale_cache_epoch, trial, 0),
     (busy_items_keep_their_turn, trial, 65),
-    (freed_events_go_to_the_box_only, trial, 80),
+    (freed_events_go_to_the_box_only, trial, 640),
 ]
 """What is planted, what should show it, and the seed to begin with: a little before the first that did."""
 

@@ -3,7 +3,8 @@
 What must hold, for each: before a pass begins new work it has seen all that any pass before it saw, in that order; each
 pass saw a beginning of what the replay of the complete journal sees; that replay begins nothing and ends the same; no
 step begins after its record, twice in a claim, or after the body gave it up in an earlier pass; turns never change; an
-event is consumed only by its record, none by a cancelled wait, and none lies beside an open wait; nothing is stuck.
+event is consumed only by its record, none by a cancelled wait, and none lies beside an open wait; no child is started
+twice, after its call was given up in an earlier pass, or lives on when it was given up; nothing is stuck.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid5
 
 from tests.properties import programs, world
 from tests.properties.programs import Node
@@ -24,7 +24,8 @@ from tests.support.virtual_time import InlineExecutor
 
 from zart_core import Workflow, faults
 from zart_core.executor import TURN_BITS, ActiveRun
-from zart_core.items import Item
+from zart_core.identity import idempotency_key
+from zart_core.items import ChildItem, Item
 from zart_core.journal import Outcome
 
 
@@ -171,7 +172,7 @@ class Life:
     def violations(self) -> list[str]:
         """Return what is wrong."""
         found, records = list(self.world.violations), self.store.records
-        keys = {str(uuid5(UUID(RUN_ID), identity)): record for identity, record in records.items()}
+        keys = {idempotency_key(RUN_ID, identity): record for identity, record in records.items()}
         for effect in self.world.ledger:
             record = keys.get(effect.key)
             if record is not None and record.turn is not None and record.turn >> TURN_BITS < effect.epoch:
@@ -180,8 +181,13 @@ class Life:
             record = records.get(identity)
             if record is None or record.outcome is not Outcome.OK or record.payload != mail.payload:
                 found.append(f"event {mail.number} was consumed, but not by the record of {identity}")
-            if self.world.has_given_up(str(uuid5(UUID(RUN_ID), identity))):
+            if self.world.has_given_up(idempotency_key(RUN_ID, identity)):
                 found.append(f"event {mail.number} was consumed by {identity}, which the body had cancelled")
+        for identity in {identity for identity in self.store.born if self.store.born.count(identity) > 1}:
+            found.append(f"{identity} has started two children")
+        for identity in self.store.children:
+            if identity in records:
+                found.append(f"the child of {identity} lives beside its record")
         if self.store.ending is not None and self.store.ending[0] == "blocked":
             found.append(f"blocked: {self.store.ending[1]!r}")
         return found
@@ -204,7 +210,17 @@ class Life:
             Workflow(body, "random"), seed=seed, chaos=chaos, store=store, threads=InlineExecutor()
         )
         host.make_run = WatchedRun
+        host.child_life = self._child
         return host
+
+    def _child(self, identity: str) -> tuple[float, Outcome, bytes]:
+        """Say when and how a child ends."""
+        chance, seconds = self.chance.random(), self.chance.random() * 0.02
+        if chance < 0.15:
+            return seconds, Outcome.CANCELLED_ELSEWHERE, b'"by somebody"'
+        if chance < 0.3:
+            return seconds, Outcome.ERROR, faults.record(ValueError(self.chance.randrange(1000)))
+        return seconds, Outcome.OK, str(self.chance.randrange(1000)).encode()
 
     def _temper(self) -> dict[str, Any]:
         chance = self.chance
@@ -227,7 +243,9 @@ class Life:
             self.world.traces[ActiveRun.__new__(ActiveRun)] = self._seen  # what was seen before the crash
         self.world.traces.setdefault(run, [])
 
-    def _look(self, _item: Item) -> None:
+    def _look(self, item: Item) -> None:
+        if isinstance(item, ChildItem):
+            self.world.started_child(item.run, item.identity)
         for identity, record in self.store.records.items():
             known = self._turns.setdefault(identity, record.turn) if record.turn is not None else None
             if known != record.turn:

@@ -10,12 +10,12 @@ import random
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from uuid import UUID, uuid5
 
 from tests.support.memory_host import RUN_ID
 
 from zart_core.current import body_var, context
 from zart_core.executor import ActiveRun
+from zart_core.identity import idempotency_key
 
 
 @dataclass
@@ -73,12 +73,18 @@ class World:
         self.ledger.append(effect)
         self.counts["effects"] += 1
 
+    def started_child(self, run: ActiveRun, identity: str) -> None:
+        """A run has asked for a child to be started."""
+        if self._given_up.get(idempotency_key(RUN_ID, identity), run.epoch) < run.epoch:
+            self.fail(f"{identity} asks for a child after an earlier pass had cancelled it")
+        self.counts["children"] += 1
+
     def cancelled(self, identity: str) -> None:
         """The body gave a call up."""
         run = body_var.get()
         if run is not None and is_alive(run):
             self.counts["cancelled"] += 1
-            self._given_up.setdefault(str(uuid5(UUID(RUN_ID), identity)), run.epoch)
+            self._given_up.setdefault(idempotency_key(RUN_ID, identity), run.epoch)
 
     def has_given_up(self, key: str) -> bool:
         """Return whether some pass cancelled that call."""

@@ -290,8 +290,20 @@ def wait(
     }
 
 
-def drop(run: UUID, ident: str, number: int, *, epoch: int = 1, kind: str = "w") -> dict[str, Any]:
-    return {"t": run, "e": epoch, "i": ident, "q": number, "k": kind, "n": turn(epoch, number)}
+def drop(
+    run: UUID, ident: str, number: int, *, epoch: int = 1, kind: str = "w", child: str | None = None
+) -> dict[str, Any]:
+    return {"t": run, "e": epoch, "i": ident, "q": number, "k": kind, "n": turn(epoch, number), "x": child}
+
+
+def child(
+    run: UUID, ident: str, number: int, *, epoch: int = 1, detached: bool = False, **more: Any
+) -> dict[str, Any]:
+    """Start a child of `run`, whose execution's id is the run's with the call behind it."""
+    execution_id = f"{run}~/{ident}"
+    given = {"t": run, "e": epoch, "i": ident, "q": number, "n": turn(epoch, number), "x": execution_id}
+    workflow = {"name": "wf", "v": "1", "queue": "default", "pr": 0, "p": "{}", "ih": "01", "h": "02"}
+    return given | workflow | {"r": uuid4(), "d": f'"{execution_id}"' if detached else None} | more
 
 
 def collect(run: UUID, number: int, *, epoch: int = 1) -> dict[str, Any]:
@@ -323,7 +335,7 @@ def attempt(
 
 
 def verdicts(rows: list[FlushRow]) -> list[str]:
-    """What a flush answered, in short: `verdict ident` or `verdict`; the closing `ok` is left out."""
+    """What a flush answered, in short: `verdict ident` or `verdict`, without what is for no item."""
     assert rows[-1].verdict in {"ok", "fenced"}
-    told = rows if rows[-1].verdict == "fenced" else rows[:-1]
+    told = rows if rows[-1].verdict == "fenced" else [row for row in rows if row.task is not None]
     return [f"{row.verdict} {row.ident}" if row.ident else row.verdict for row in told]

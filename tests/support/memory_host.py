@@ -24,13 +24,14 @@ from zart_core.host import ClaimedRun, Left
 from zart_core.items import (
     AttemptItem,
     CancelItem,
+    ChildItem,
     CollectItem,
     Item,
     LockedItem,
     RecordItem,
     WaitItem,
 )
-from zart_core.journal import AttemptRecord, Record
+from zart_core.journal import AttemptRecord, Outcome, Record
 
 RUN_ID = "0197b2f0-0000-7000-8000-000000000001"
 LEAVES = {
@@ -102,6 +103,9 @@ class MemoryHost:
         self.make_run: type[ActiveRun] = ActiveRun
         self.on_claim: Callable[[ActiveRun], None] = lambda run: None
         self.zombies: list[ActiveRun] = []
+        self.child_life: Callable[[str], tuple[float, Outcome, bytes]] | None = None
+        """How many seconds a child lives that this call has started, and how it ends; None: until a test ends it."""
+        self._children: set[str] = set()
         self.patience = 30.0
         self._stopping: tuple[type[Signal], str | None] | None = None
         self._queue: list[Item] = []
@@ -182,6 +186,7 @@ class MemoryHost:
         if worker is None:
             worker = self.chaos.random.randrange(self.chaos.workers) if self.chaos else 0
         self.worker = worker
+        self._raise_children()
         come = self.store.claim(TURN_BITS, self.loop.time())
         cached, self.parked[worker] = self.parked[worker], None
         if cached is not None and self._may_resume(cached):
@@ -217,10 +222,12 @@ class MemoryHost:
     def send(self, name: str, payload: bytes = b"null") -> None:
         """Deliver an event."""
         self.store.send(name, payload, self.loop.time())
-        if self.run is not None:
-            self._later(self._look_outside)
-        else:
-            self._wake_if_due()
+        self._has_news()
+
+    def end_child(self, identity: str, outcome: Outcome = Outcome.OK, payload: bytes = b"null") -> None:
+        """End a child execution."""
+        self.store.end_child(identity, outcome, payload)
+        self._has_news()
 
     def stop(self, signal: type[Signal] = RunCancelled, reason: str | None = None) -> None:
         """Have the run cancelled, or its deadline passed."""
@@ -294,6 +301,20 @@ class MemoryHost:
         elif due:
             self.loop.call_later(min(due) + 0.0001, self._wake_if_due)
 
+    def _has_news(self) -> None:
+        if self.run is not None:
+            self._later(self._look_outside)
+        else:
+            self._wake_if_due()
+
+    def _raise_children(self) -> None:
+        """Let every child that runs end in its time."""
+        for identity in self.store.children.keys() - self._children:
+            if self.child_life is not None:
+                self._children.add(identity)
+                seconds, outcome, payload = self.child_life(identity)
+                self.loop.call_later(seconds, self.end_child, identity, outcome, payload)
+
     def _claim_soon(self) -> None:
         self._later(self._claim_if_free)
 
@@ -345,7 +366,7 @@ class MemoryHost:
             if item.run is not self.run:
                 answers.append((item, Answer("lost")))
                 continue
-            if isinstance(item, WaitItem | CancelItem | CollectItem):
+            if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
                 item.turn = item.run.take_turn()
             if isinstance(item, LockedItem) and self.chaos:
                 is_busy = is_busy or self.chaos.happens(self.chaos.busy)
@@ -353,6 +374,7 @@ class MemoryHost:
                 answers.append((item, Answer("busy")))
             else:
                 answers.append((item, self.store.commit(item, self.loop.time())))
+        self._raise_children()
         return answers
 
     def _answer(self, answers: list[tuple[Item, Answer]]) -> None:
@@ -379,7 +401,7 @@ class MemoryHost:
             run.lost()
             return
         if answer.verdict == "busy":
-            if isinstance(item, WaitItem | CancelItem | CollectItem):
+            if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
                 run.release_turn(item.turn)
             return
         run.answered(item)
@@ -397,6 +419,8 @@ class MemoryHost:
                 run.attempts.attempt_recorded(item)
             case WaitItem():
                 run.waits(item)
+            case ChildItem():
+                pass
             case CancelItem():
                 run.cancelled(item)
             case CollectItem():

@@ -13,6 +13,7 @@ from zart_core.items import (
     AttemptItem,
     BlockItem,
     CancelItem,
+    ChildItem,
     CollectItem,
     EndItem,
     Item,
@@ -61,6 +62,10 @@ class MemoryStore:
     waits: dict[str, Wait] = field(default_factory=dict)
     mailbox: list[Mail] = field(default_factory=list)
     consumed: dict[str, Mail] = field(default_factory=dict)
+    children: dict[str, bytes | None] = field(default_factory=dict)
+    """The child executions that run, by the call that started them, with the hash of its arguments."""
+    born: list[str] = field(default_factory=list)
+    """The calls whose child was started, in that order."""
     awaited: list[str] = field(default_factory=list)
     """What the run was parked for."""
     sent: int = 0
@@ -82,6 +87,8 @@ class MemoryStore:
             waits=dict(self.waits),
             mailbox=list(self.mailbox),
             consumed=dict(self.consumed),
+            children=dict(self.children),
+            born=list(self.born),
         )
 
     def claim(self, turn_bits: int, now: float) -> list[Record]:
@@ -94,6 +101,12 @@ class MemoryStore:
         """Accept an event; it meets the oldest open wait of its name, or goes to the mailbox."""
         self.sent += 1
         self._offer(Mail(self.sent, name, payload), now)
+
+    def end_child(self, identity: str, outcome: Outcome, payload: bytes) -> None:
+        """A child execution has ended, by itself or since somebody cancelled it; its parent may have given it up."""
+        if identity in self.children:
+            args_hash = self.children.pop(identity)
+            self.records[identity] = Record(identity, Kind.CHILD, outcome, None, payload, args_hash)
 
     def next_due(self, now: float) -> float | None:
         """Return the seconds until something comes by itself."""
@@ -117,6 +130,8 @@ class MemoryStore:
                 return self._attempt(item, now)
             case WaitItem():
                 return self._wait(item, now)
+            case ChildItem():
+                return self._child(item)
             case CancelItem():
                 return self._cancel(item, now)
             case CollectItem():
@@ -194,8 +209,22 @@ class MemoryStore:
         self.waits[item.identity] = Wait(item.name, None if item.timeout is None else now + item.timeout)
         return Answer()
 
+    def _child(self, item: ChildItem) -> Answer:
+        known = self.records.get(item.identity)
+        if known is None and item.identity not in self.children:
+            self.born.append(item.identity)
+            if item.reference is None:
+                self.children[item.identity] = item.args_hash
+            else:
+                known = Record(
+                    item.identity, Kind.CHILD, Outcome.OK, item.turn, item.reference, item.args_hash
+                )
+                self.records[item.identity] = known
+        return Answer(records=[replace(known)] if known is not None and known.turn is not None else [])
+
     def _cancel(self, item: CancelItem, now: float) -> Answer:
         self.waits.pop(item.identity, None)
+        self.children.pop(item.identity, None)
         known = self.records.get(item.identity)
         turn = known.turn if known is not None and known.turn is not None else item.turn
         self.records[item.identity] = Record(item.identity, item.kind, Outcome.CANCELLED, turn, None)

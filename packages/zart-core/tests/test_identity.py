@@ -11,6 +11,7 @@ from zart_core.identity import (
     Identity,
     Scope,
     check_name,
+    child_id,
     escape,
     idempotency_key,
     keyed_identity,
@@ -19,6 +20,7 @@ from zart_core.identity import (
 
 RUN = "0197b2f0-0000-7000-8000-000000000001"
 paths = st.lists(st.integers(0, 99)).map(lambda numbers: "".join(f".{n}" for n in numbers))
+ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="~"), min_size=1, max_size=255)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
@@ -78,6 +80,32 @@ def test_the_idempotency_key_depends_on_run_and_identity_only() -> None:
     key = idempotency_key(RUN, ":charge#0")
     assert key == idempotency_key(RUN, ":charge#0") != idempotency_key(RUN, ":charge#1")
     assert key != idempotency_key(RUN[:-1] + "2", ":charge#0")
+
+
+def test_a_childs_id_names_parent_run_and_call_without_the_run_if_it_is_the_first() -> None:
+    assert child_id("order-7", 0, ":ship#0") == "order-7~/:ship#0"
+    assert child_id("order-7", 2, ".1:ship#0") == "order-7~2/.1:ship#0"
+    assert child_id("order-7~2/.1:ship#0", 0, ":pay#1") == "order-7~2/.1:ship#0~/:pay#1"
+
+
+@given(st.tuples(ids, st.integers(0, 12), paths, names), st.tuples(ids, st.integers(0, 12), paths, names))
+def test_different_calls_have_children_of_different_ids(
+    one: tuple[str, int, str, str], other: tuple[str, int, str, str]
+) -> None:
+    written = [
+        child_id(parent, run, occurrence_identity(path, name, 0)) for parent, run, path, name in (one, other)
+    ]
+    assert (written[0] == written[1]) == (one == other)
+    assert all(len(text) <= 255 for text in written)
+
+
+def test_a_childs_id_that_is_too_long_is_cut_and_ends_with_a_hash_of_the_whole() -> None:
+    fits, first, second = (child_id("p" * length, 0, ":ship#0") for length in (246, 247, 248))
+    assert (len(fits), len(first), len(second)) == (255, 255, 255)
+    assert fits.endswith("~/:ship#0")
+    assert first[:222] == second[:222] == "p" * 222
+    assert first[222] == "~"
+    assert first != second
 
 
 @pytest.mark.parametrize("name", ["a", "x" * 255, "ship {order}", "größe", "a#b"])

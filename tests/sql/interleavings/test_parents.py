@@ -20,7 +20,8 @@ def family(scene: Scene) -> tuple[UUID, UUID, UUID]:
     assert verdicts(scene.flush(worker, parks=[park(parent, CHILD)])) == ["parked"]
     child = scene.claimed_run(worker)
     scene.sql(
-        "UPDATE zart_tasks SET parent_task = %s, parent_ident = %s, parent_seq = 1 WHERE task_id = %s",
+        "UPDATE zart_tasks SET parent_task = %s, parent_ident = %s, parent_seq = 1, parent_phase = 'b' "
+        "WHERE task_id = %s",
         parent,
         CHILD,
         child,

@@ -72,6 +72,8 @@ def next_command(details: ExecutionDetails) -> str | None:
     event = next((wait for wait in details.waiting_for if wait.kind == "event"), None)
     if event is not None:
         return f"zart events send {name} {shlex.quote(event.name)} -d '{{...}}'"
+    if any(wait.kind == "child" for wait in details.waiting_for):
+        return f"zart runs tree {name}  shows the children that it waits for"
     if any(wait.kind == "worker" for wait in details.waiting_for):
         queue = "" if details.run.queue == "default" else f" -q {shlex.quote(details.run.queue)}"
         return f"zart worker MODULE{queue}  with the module that defines {details.workflow}"
@@ -103,6 +105,10 @@ def _fact_pairs(details: ExecutionDetails, look: Look) -> Iterator[tuple[str, st
     for number, text in enumerate(waits_text(details.waiting_for, look)):
         yield "waits for" if number == 0 else "", Text(printable(text), style="magenta")
     yield from _times(details, look)
+    if details.parent is not None:
+        yield "parent", details.parent
+    if details.children:
+        yield "children", str(len(details.children))
     if details.run.queue != "default":
         yield "queue", details.run.queue
     if details.tags:

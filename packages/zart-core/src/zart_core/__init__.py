@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from zart_core.call import Call, StepCall
+from zart_core.children import DetachedChild
 from zart_core.context import (
     Context,
     capture,
     current,
+    detached,
     new_uuid,
     now,
     random_float,
@@ -59,6 +61,7 @@ from zart_core.records import (
     EventDetails,
     EventReceipt,
     ExecutionDetails,
+    ExecutionTree,
     Failure,
     Page,
     RunSummary,
@@ -78,6 +81,7 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "DeadlineExceeded",
+    "DetachedChild",
     "DuplicateKey",
     "DuplicateName",
     "EventDetails",
@@ -91,6 +95,7 @@ __all__ = [
     "ExecutionError",
     "ExecutionFailed",
     "ExecutionNotFound",
+    "ExecutionTree",
     "Failure",
     "IllegalTransition",
     "InvalidText",
@@ -131,6 +136,7 @@ __all__ = [
     "capture",
     "context",
     "current",
+    "detached",
     "is_replaying",
     "new_uuid",
     "now",

@@ -71,6 +71,17 @@ class Parameters:
             _object_adapter(annotations, required),
         )
 
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is given, by parameter name.
+
+        Raises:
+            TypeError: The function cannot be called so.
+        """
+        try:
+            return self._signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{self.owner}() {error}") from None
+
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any], limit: int = MAX_PAYLOAD) -> bytes:
         """Return the canonical JSON object of what is given, by parameter name.
 
@@ -81,10 +92,7 @@ class Parameters:
             PayloadInvalid: A value has the wrong shape; the text names the path.
             PayloadTooLarge: It all takes more than `limit` bytes.
         """
-        try:
-            given = self._signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise TypeError(f"{self.owner}() {error}") from None
+        given = self.bind(args, kwargs)
         stored = {name: self._stored(name, value, limit) for name, value in given.items()}
         payload = canonical_json(stored)
         check_size(payload, f"input of {self.owner}", limit)

@@ -10,11 +10,12 @@ from typing import Any, ParamSpec, TypeVar, overload
 from uuid import UUID, uuid4
 
 from zart_core.call import Call, StepCall
+from zart_core.children import DetachedChild, child_call
 from zart_core.codec import MISSING, Codec
 from zart_core.current import ExecutionContext, context, require_body
-from zart_core.definition import ErrorTypes, Step
+from zart_core.definition import ErrorTypes, Invocation, Step, Workflow
 from zart_core.duration import Duration, seconds
-from zart_core.errors import ConfigurationError
+from zart_core.errors import ConfigurationError, UsageError
 from zart_core.hints import resolve_hints
 from zart_core.identity import check_name
 from zart_core.operations import CaptureOperation, EventOperation, SleepOperation
@@ -116,6 +117,24 @@ def random_float() -> Call[float]:
     )
 
 
+def detached(invocation: Invocation[Any]) -> Call[DetachedChild]:
+    """Start a child that outlives its parent, and return its id as soon as it is recorded, without waiting for it.
+
+    Args:
+        invocation: What `workflow.call(...)` gives.
+
+    Raises:
+        UsageError: It is something else, or the workflow is known by its name only.
+    """
+    body = require_body("detached()")
+    if not isinstance(invocation, Invocation) or not isinstance(invocation.workflow, Workflow):
+        raise UsageError(
+            f"detached() takes a workflow with its arguments, as in detached(send_invoice.call(order)), "
+            f"not {invocation!r}"
+        )
+    return child_call(body, invocation.workflow, invocation.args, invocation.kwargs, is_detached=True)
+
+
 async def _uuid() -> UUID:
     return uuid4()
 
@@ -133,6 +152,7 @@ class Context:
         self.sleep_until = sleep_until
         self.wait_for_event = wait_for_event
         self.capture = capture
+        self.detached = detached
         self.now = now
         self.new_uuid = new_uuid
         self.random_float = random_float

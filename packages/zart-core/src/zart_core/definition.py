@@ -10,11 +10,12 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from zart_core import codec
 from zart_core.arguments import Parameters
-from zart_core.call import StepCall
+from zart_core.call import Call, StepCall
+from zart_core.children import ChildOperation, child_call
 from zart_core.codec import Codec
 from zart_core.current import body_for
 from zart_core.duration import Duration
-from zart_core.errors import ConfigurationError, DuplicateName, UsageError
+from zart_core.errors import ConfigurationError, DuplicateName
 from zart_core.handlers import Handler, check_handler
 from zart_core.hints import resolve_hints
 from zart_core.identity import check_name
@@ -238,21 +239,21 @@ class Workflow(Generic[P, R]):
         for attribute in ("__module__", "__qualname__", "__doc__", "__wrapped__"):
             setattr(self, attribute, fn if attribute == "__wrapped__" else getattr(fn, attribute, None))
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
-        """Outside any run, just run the function: for tests and scripts.
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """Make a call that runs the workflow as a child; outside any run, awaiting it just runs the function.
+
+        The call gives what the child returns, or raises what it raised. `ExecutionCancelled`: somebody cancelled it.
 
         Raises:
-            UsageError: Called in a body.
+            TypeError: The arguments do not fit the function.
         """
-        if body_for(f"workflow {self.name!r}") is not None:
-            raise UsageError(
-                f"workflow {self.name!r} was called inside another workflow's body: a body calls steps and plain async "
-                f"functions; move the shared part into one of those"
-            )
-        return self.fn(*args, **kwargs)
+        body = body_for(f"workflow {self.name!r}")
+        if body is None:
+            return Call(None, self.name, ChildOperation(self, args, kwargs))
+        return child_call(body, self, args, kwargs)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Invocation[R]:
-        """Return the workflow with these arguments, to be started by a client."""
+        """Return the workflow with these arguments, for a client's `start` or for `detached`."""
         return Invocation(self, args, dict(kwargs))
 
     @property

@@ -26,9 +26,9 @@ from zart_core.handlers import Phase, handler_arguments
 from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
 from zart_core.items import CancelItem, EndItem, Item, ParkItem, RecordItem, ReleaseItem, WaitItem
-from zart_core.journal import UNSET, Journal, Outcome, Record
+from zart_core.journal import UNSET, Journal, Kind, Outcome, Record
 from zart_core.outside import Outside
-from zart_core.replay import Diverged, Execute, Recorded, decide
+from zart_core.replay import Decision, Diverged, Execute, Recorded, decide
 from zart_core.saga import UNDO_SCOPE, Rollback, roll_back
 from zart_core.unwinding import Unwinding
 
@@ -106,12 +106,9 @@ class ActiveRun:
         """Wait for the outcome of `call` and return or raise it."""
         if self._unwinding.signal is not None:
             await self._unwinding.refuse()
-        decision = decide(self.journal, call, self.workflow.on_divergence)
+        decision = self._decide(call)
         if isinstance(decision, Diverged):
-            self._unwinding.seal(RunBlocked, decision.reason)
             await self._unwinding.refuse()
-        if not isinstance(decision, Execute) and decision.doubt is not None:
-            log.warning("%r: %s", self, decision.doubt)
         future: asyncio.Future[Any] = self.loop.create_future()
         turn = decision.turn if isinstance(decision, Recorded) else None
         self._delivery.expect(Waiting(future, call), turn)
@@ -130,6 +127,15 @@ class ActiveRun:
         call.close()
         if self._unwinding.signal is None and self.journal.find(call.identity) is None:
             self.record(call, Outcome.OK, b"null")
+
+    def _decide(self, call: Call[Any]) -> Decision:
+        """Decide what `call` means; block the run, or warn, if today's code does not fit what is recorded (L10)."""
+        decision = decide(self.journal, call, self.workflow.on_divergence)
+        if isinstance(decision, Diverged):
+            self._unwinding.seal(RunBlocked, decision.reason)
+        elif not isinstance(decision, Execute) and decision.doubt is not None:
+            log.warning("%r: %s", self, decision.doubt)
+        return decision
 
     def _cancel(self, call: Call[Any]) -> None:
         """Record that the body gave `call` up before it had an outcome (L12)."""
@@ -384,6 +390,9 @@ class ActiveRun:
     def enter(self, record: Record) -> None:
         """An outcome with a turn is known to be committed."""
         self._delivery.enter(record)
+        waiting = self._delivery.waiting.get(record.identity)
+        if waiting is not None and record.kind is Kind.CHILD:
+            self._decide(waiting.call)  # an earlier pass may have started the child with other arguments
 
     def recorded(self, item: RecordItem) -> None:
         """A plain record is committed."""

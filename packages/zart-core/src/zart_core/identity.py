@@ -17,6 +17,9 @@ MAX_NAME = 255
 MAX_KEY = 255
 """Longest key of a call, in characters."""
 
+MAX_ID = 255
+"""Longest id of an execution, in characters."""
+
 
 class Scope:
     """One line of a body's execution: the body itself, or one branch of concurrent code."""
@@ -88,6 +91,18 @@ def keyed_identity(path: str, name: str, key: str) -> str:
 def idempotency_key(run_id: str, identity: str) -> str:
     """Return the key that one step of one run sends to other systems: the same at every attempt and replay."""
     return blake2b(f"{run_id}/{identity}".encode(), digest_size=16).hexdigest()
+
+
+def child_id(parent: str, run_index: int, identity: str) -> str:
+    """Return the id of the execution that a call of the parent's run starts: `parent~RUN/identity`, no RUN for run 0.
+
+    Users' ids have no `~`, so it is nobody else's. One that is too long is cut, and ends with a hash of the whole.
+    """
+    text = f"{parent}~{run_index or ''}/{identity}"
+    if len(text) <= MAX_ID:
+        return text
+    digest = blake2b(text.encode(), digest_size=16).hexdigest()
+    return f"{text[: MAX_ID - len(digest) - 1]}~{digest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from zart_core.journal import UNSET, Kind, Outcome, Record
 
 if TYPE_CHECKING:
     from zart_core.call import Call
+    from zart_core.definition import Workflow
     from zart_core.executor import ActiveRun
 
 
@@ -103,12 +104,27 @@ class WaitItem(LockedItem):
 
 
 @dataclass(slots=True)
+class ChildItem(LockedItem):
+    """Start a child execution, unless an earlier pass has. With `reference` it is detached: that is the outcome."""
+
+    identity: str
+    sequence: int
+    execution_id: str
+    workflow: Workflow[Any, Any]
+    input: bytes
+    args_hash: bytes | None
+    reference: bytes | None
+    turn: int = 0
+
+
+@dataclass(slots=True)
 class CancelItem(LockedItem):
-    """Close a sleep or a wait that the body cancelled (L12)."""
+    """Close a sleep, a wait or a child that the body cancelled (L12); `child` is the id of the execution."""
 
     identity: str
     sequence: int
     kind: Kind
+    child: str | None = None
     turn: int = 0
 
 

@@ -16,6 +16,7 @@ class Kind(Enum):
     SLEEP = "z"
     EVENT = "w"
     SAGA = "g"
+    CHILD = "k"
 
     @property
     def label(self) -> str:
@@ -24,12 +25,16 @@ class Kind(Enum):
 
 
 class Outcome(Enum):
-    """How a call ended; the value is how it is stored."""
+    """How a call ended; the value is how it is stored.
+
+    `CANCELLED` was given up by the body itself and is never delivered; `CANCELLED_ELSEWHERE` is.
+    """
 
     OK = "o"
     ERROR = "e"
     TIMEOUT = "t"
     CANCELLED = "c"
+    CANCELLED_ELSEWHERE = "x"
 
 
 class _Unset:

@@ -124,6 +124,14 @@ class ExecutionDetails:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutionTree:
+    """An execution's current run, and the trees of the children that it has started, in order of their start."""
+
+    run: RunSummary
+    children: list[ExecutionTree]
+
+
+@dataclass(frozen=True, slots=True)
 class EventReceipt:
     """What became of a sent event. `waiting`: a wait took it at once. `duplicate`: its key was seen before."""
 

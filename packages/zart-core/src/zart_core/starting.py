@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zart_core import faults
 from zart_core.call import Call
-from zart_core.items import CancelItem, RecordItem, WaitItem
+from zart_core.children import ChildOperation
+from zart_core.errors import PayloadError
+from zart_core.items import CancelItem, ChildItem, RecordItem, WaitItem
 from zart_core.journal import Outcome
 from zart_core.operations import CaptureOperation, EventOperation, SleepOperation, StepOperation
 
@@ -24,6 +27,21 @@ def start(run: ActiveRun, call: Call[Any]) -> None:
             run.record(call, Outcome.OK, b"null")
         case SleepOperation(length=length, until=until):
             run.put(RecordItem.of(run, call, Outcome.OK, None, None, length=length, until=until))
+        case ChildOperation(input=PayloadError() as error):
+            run.record(call, Outcome.ERROR, faults.record(error, kind=type(error).__name__))
+        case ChildOperation(workflow=workflow, input=bytes() as stored) as child:
+            run.put(
+                ChildItem(
+                    run,
+                    call.identity,
+                    call.sequence,
+                    child.execution_id(call.identity),
+                    workflow,
+                    stored,
+                    call.args_hash,
+                    child.reference(call.identity),
+                )
+            )
 
 
 def give_up(run: ActiveRun, call: Call[Any]) -> None:
@@ -35,7 +53,11 @@ def give_up(run: ActiveRun, call: Call[Any]) -> None:
     record = run.journal.find(call.identity)
     if record is not None and record.outcome is Outcome.CANCELLED:
         return
-    if isinstance(call.operation, SleepOperation | EventOperation):
-        run.put(CancelItem(run, call.identity, call.sequence, call.operation.kind))
+    operation = call.operation
+    if isinstance(operation, SleepOperation | EventOperation):
+        run.put(CancelItem(run, call.identity, call.sequence, operation.kind))
+    elif isinstance(operation, ChildOperation):
+        child = operation.execution_id(call.identity)
+        run.put(CancelItem(run, call.identity, call.sequence, operation.kind, child))
     elif record is None and run.attempts.give_up(call.identity):
         run.record(call, Outcome.CANCELLED, None)

@@ -9,8 +9,8 @@ async def order_fulfillment(order: Order) -> Receipt: ...
 ```
 """
 
-from zart_core import Step, Workflow
+from zart_core import Step, Workflow, detached
 from zart_decorators.durable import durable
 from zart_decorators.step import step
 
-__all__ = ["Step", "Workflow", "durable", "step"]
+__all__ = ["Step", "Workflow", "detached", "durable", "step"]

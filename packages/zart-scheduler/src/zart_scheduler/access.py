@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, TypeVar
 
 from psycopg import AsyncConnection
 
-from zart_core import ExecutionDetails, ExecutionNotFound, UsageError
+from zart_core import ExecutionDetails, ExecutionNotFound, StoreUnavailable, UsageError
+from zart_scheduler import sweeper
 from zart_scheduler.callers import Callers
 from zart_scheduler.connections import Connections, Pool, not_open
 from zart_scheduler.details import ExecutionRows, execution_details
@@ -61,6 +63,11 @@ class Access:
             self._notifier.notify(READY)
         return answer
 
+    async def cancel_children(self) -> None:
+        """Cancel what parents have left behind, level by level. Workers do it too, so an outage does no harm."""
+        with contextlib.suppress(StoreUnavailable):
+            await sweeper.cancel_children(self.connections.run)
+
     async def ending(self, execution_id: str, limit: float | None) -> Ending | None:
         """Return how an execution ended once it has; None if that takes longer than `limit` seconds."""
         if limit is not None and limit <= 0:
@@ -92,6 +99,8 @@ class Access:
                 steps=await run(connection, reads.list_steps(run_id)),
                 attempts=await run(connection, reads.list_attempts(run_id)),
                 waits=await run(connection, reads.list_waits(run_id)),
+                open_children=await run(connection, reads.list_open_children(run_id)),
+                children=await run(connection, reads.list_children(execution_id)),
                 events=await run(connection, reads.list_events(execution_id)),
             )
 

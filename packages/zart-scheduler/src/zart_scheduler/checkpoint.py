@@ -24,6 +24,7 @@ from zart_core.spi import (
     ActiveRun,
     BlockItem,
     CancelItem,
+    ChildItem,
     CollectItem,
     EndItem,
     Item,
@@ -51,6 +52,9 @@ CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError, errors.Read
 ANSWER = 30.0
 """Seconds that the server gets for one answer; then the connection is given up, as if it had been lost."""
 
+NEWS = frozenset({"news", "leaves"})
+"""Answers for no item: other runs have become ready, or are to be cancelled."""
+
 BUSY_PAUSE = (0.002, 0.008)
 """Seconds, at random between the two, before a busy item is tried again."""
 
@@ -70,9 +74,10 @@ class CheckpointWriter:
         is_valid: Callable[[], bool],
         on_due: Callable[[float], None],
         on_ended: Callable[[], None],
+        on_news: Callable[[str], None],
     ) -> None:
         self._connect, self._worker_id, self._is_valid = connect, worker_id, is_valid
-        self._on_due, self._on_ended = on_due, on_ended
+        self._on_due, self._on_ended, self._on_news = on_due, on_ended, on_news
         self._connection: AsyncConnection[Any] | None = None
         self._items: list[Item] = []
         self._jobs: list[tuple[Statement[Any], asyncio.Future[Any]]] = []
@@ -154,6 +159,8 @@ class CheckpointWriter:
         for item in batch:
             _reach("after", item)
         self._enter_answers(batch, by_run(rows))
+        for verdict in NEWS.intersection(row.verdict for row in rows):
+            self._on_news(verdict)
 
     async def _send(self, message: Message) -> list[FlushRow]:
         """Send until there is an answer.
@@ -181,7 +188,7 @@ class CheckpointWriter:
     async def _save_what_can_be_saved(self, batch: list[Item], error: psycopg.Error) -> None:
         """One bad item must not spoil a batch: write them one by one, and block the run of the one that fails."""
         for item in batch:
-            if isinstance(item, WaitItem | CancelItem | CollectItem):
+            if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
                 item.run.release_turn(item.turn)
         if len(batch) > 1:
             for item in batch:
@@ -246,7 +253,7 @@ class CheckpointWriter:
 
     def _defer(self, item: LockedItem) -> None:
         """Try again soon; later locked items of the run queue up behind it, none overtakes."""
-        if isinstance(item, WaitItem | CancelItem):
+        if isinstance(item, WaitItem | ChildItem | CancelItem):
             item.run.release_turn(item.turn)
         waiting = self._deferred.get(item.run)
         if waiting is not None:
@@ -285,6 +292,8 @@ def _reach(when: str, item: Item) -> None:
     match item:
         case RecordItem():
             reach(f"{when}-commit", item.name)
+        case ChildItem():
+            reach(f"{when}-child", item.workflow.name)
         case ParkItem():
             reach(f"{when}-park")
         case EndItem():

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from zart_core import (
     AttemptDetails,
     EventDetails,
     ExecutionDetails,
+    ExecutionTree,
     Failure,
     RunState,
     RunSummary,
@@ -19,14 +21,15 @@ from zart_core import (
 )
 from zart_core.spi import Identity, failure
 from zart_scheduler.payloads import plain
-from zart_scheduler.store.reads import AttemptRow, EventRow, RunRow, StepRow, WaitRow
+from zart_scheduler.store.reads import AttemptRow, ChildRow, EventRow, RunRow, StepRow, WaitRow
 
-_KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event", "g": "saga"}
+_KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event", "g": "saga", "k": "child"}
 _STATES = {
     "o": StepState.COMPLETED,
     "e": StepState.FAILED,
     "t": StepState.TIMED_OUT,
     "c": StepState.CANCELLED,
+    "x": StepState.CANCELLED,
 }
 _OPEN = frozenset([StepState.RUNNING, StepState.RETRYING, StepState.SLEEPING, StepState.WAITING])
 
@@ -40,6 +43,8 @@ class ExecutionRows:
     steps: tuple[StepRow, ...]
     attempts: tuple[AttemptRow, ...]
     waits: tuple[WaitRow, ...]
+    open_children: tuple[ChildRow, ...]
+    children: tuple[str, ...]
     events: tuple[EventRow, ...]
 
 
@@ -59,8 +64,8 @@ def execution_details(rows: ExecutionRows) -> ExecutionDetails:
         deadline=run.deadline_at,
         worker=run.worker,
         tags=summary.tags,
-        parent=None,
-        children=[],
+        parent=run.parent,
+        children=list(rows.children),
         orphans=[],
         divergence=plain(run.outcome) if state is RunState.BLOCKED else None,
         run=summary,
@@ -71,7 +76,7 @@ def execution_details(rows: ExecutionRows) -> ExecutionDetails:
 
 
 def step_details(rows: ExecutionRows) -> Iterator[StepDetails]:
-    """Return the recorded calls in the order of the body, then those that are open: retries first, then waits."""
+    """Return the recorded calls in the order of the body, then the open ones: retries, then waits, then children."""
     attempts: defaultdict[str, list[AttemptRow]] = defaultdict(list)
     for attempt in rows.attempts:
         attempts[attempt.ident].append(attempt)
@@ -80,7 +85,21 @@ def step_details(rows: ExecutionRows) -> Iterator[StepDetails]:
     for ident, tries in attempts.items():
         yield _unfinished(ident, tries)
     for wait in rows.waits:
-        yield _open_wait(wait)
+        yield _open("event", wait.ident, wait.created_at)
+    for child in rows.open_children:
+        yield _open("child", child.ident, child.created_at)
+
+
+def execution_tree(rows: Iterable[tuple[RunSummary, str | None]]) -> ExecutionTree:
+    """Return the tree whose root is the first of `rows`; each row has its parent's id, and comes after its parent."""
+    children: defaultdict[str | None, list[RunSummary]] = defaultdict(list)
+    for run, parent in rows:
+        children[parent].append(run)
+    trees: dict[str, ExecutionTree] = {}
+    for run in reversed([run for level in children.values() for run in level]):
+        own = [trees[child.execution_id] for child in children.get(run.execution_id, ())]
+        trees[run.execution_id] = ExecutionTree(run, own)
+    return trees[children[None][0].execution_id]
 
 
 def _as_of_end(step: StepDetails, run: RunSummary) -> StepDetails:
@@ -112,6 +131,8 @@ def _waits(rows: ExecutionRows) -> Iterator[WaitingFor]:
             yield WaitingFor("timer", _name(step.ident), step.wake_at)
     for wait in rows.waits:
         yield WaitingFor("event", wait.name, wait.deadline)
+    for child in rows.open_children:
+        yield WaitingFor("child", _name(child.ident), None)
     for attempt in rows.attempts:
         if attempt.pending and attempt.ident not in done:
             yield WaitingFor("retry", _name(attempt.ident), attempt.next_at)
@@ -120,7 +141,7 @@ def _waits(rows: ExecutionRows) -> Iterator[WaitingFor]:
 def _recorded(row: StepRow, tries: Iterable[AttemptRow]) -> StepDetails:
     identity = Identity.parse(row.ident)
     sleeping = not row.come
-    ended = failure(row.payload) if row.outcome in "et" and row.payload is not None else None
+    ended = _failure_of_step(row)
     attempts = [
         _attempt(attempt) for attempt in tries if attempt.error is not None and attempt.attempt < row.attempt
     ]
@@ -164,22 +185,29 @@ def _unfinished(ident: str, tries: Sequence[AttemptRow]) -> StepDetails:
     )
 
 
-def _open_wait(row: WaitRow) -> StepDetails:
-    identity = Identity.parse(row.ident)
+def _open(kind: str, ident: str, since: datetime) -> StepDetails:
+    """Return a call that waits for something from outside."""
+    identity = Identity.parse(ident)
     return StepDetails(
         name=identity.name,
         scope=identity.scope,
-        kind="event",
+        kind=kind,
         key=identity.key,
         state=StepState.WAITING,
         attempt=1,
         attempts=[],
         result=None,
         failure=None,
-        started_at=row.created_at,
+        started_at=since,
         completed_at=None,
         worker=None,
     )
+
+
+def _failure_of_step(row: StepRow) -> Failure | None:
+    if row.outcome == "x":
+        return Failure("cancelled", "ExecutionCancelled", plain(row.payload) or "no reason was given")
+    return failure(row.payload) if row.outcome in "et" and row.payload is not None else None
 
 
 def _attempt(row: AttemptRow) -> AttemptDetails:

@@ -14,6 +14,7 @@ from zart_core.spi import (
     AttemptItem,
     BlockItem,
     CancelItem,
+    ChildItem,
     CollectItem,
     EndItem,
     Item,
@@ -25,13 +26,16 @@ from zart_core.spi import (
     RecordItem,
     ReleaseItem,
     WaitItem,
+    input_hash,
 )
+from zart_scheduler.requests import new_run_id
 from zart_scheduler.store.steps import FlushRow
 
 GROUPS: dict[type[Item], str] = {
     AttemptItem: "attempts",
     CancelItem: "cancels",
     WaitItem: "waits",
+    ChildItem: "children",
     CollectItem: "collects",
     ParkItem: "parks",
     ReleaseItem: "releases",
@@ -68,7 +72,7 @@ def compose(batch: Iterable[Item]) -> Message:
         if isinstance(item, RecordItem):
             steps.append(_record(item))
         else:
-            if isinstance(item, WaitItem | CancelItem | CollectItem):
+            if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
                 item.turn = item.run.take_turn()
             rest[GROUPS[type(item)]].append({"t": item.run.id, "e": item.run.epoch, **_facts(item)})
     steps.sort(key=_place)  # one order for all writers: no deadlock over the journal's keys
@@ -117,18 +121,44 @@ def _facts(item: Item) -> dict[str, Any]:
                 "w": item.timeout,
                 "n": item.turn,
             }
+        case ChildItem():
+            return _child(item)
         case CancelItem():
-            return {"i": item.identity, "q": item.sequence, "k": item.kind.value, "n": item.turn}
+            return {
+                "i": item.identity,
+                "q": item.sequence,
+                "k": item.kind.value,
+                "n": item.turn,
+                "x": item.child,
+            }
         case CollectItem():
             return {"n": item.turn}
         case ParkItem():
             return {"await": item.awaited}
-        case EndItem():
-            return {"s": item.state, "p": text(item.payload), "u": item.undo}
-        case BlockItem():
-            return {"p": text(item.payload)}
+        case EndItem() | BlockItem():
+            end = {"s": item.state, "u": item.undo} if isinstance(item, EndItem) else {}
+            return {**end, "p": text(item.payload)}
         case _:
             return {}
+
+
+def _child(item: ChildItem) -> dict[str, Any]:
+    workflow = item.workflow
+    return {
+        "i": item.identity,
+        "q": item.sequence,
+        "n": item.turn,
+        "x": item.execution_id,
+        "r": str(new_run_id()),
+        "name": workflow.name,
+        "v": workflow.version,
+        "queue": workflow.queue,
+        "pr": workflow.priority,
+        "p": text(item.input),
+        "ih": input_hash(item.input).hex(),
+        "h": item.args_hash.hex() if item.args_hash is not None else None,
+        "d": text(item.reference),
+    }
 
 
 def text(payload: bytes | None) -> str | None:
@@ -161,11 +191,12 @@ def enter(item: Item, rows: Iterable[FlushRow]) -> None:
             run.attempts.attempt_recorded(item)
         case CancelItem():
             run.cancelled(item)
-        case WaitItem():
+        case WaitItem() | ChildItem():
             _enter_outcomes(
                 run, (row for row in rows if row.verdict == "have" and row.ident == item.identity)
             )
-            run.waits(item)
+            if isinstance(item, WaitItem):
+                run.waits(item)
         case CollectItem():
             _enter_outcomes(run, (row for row in rows if row.verdict == "turn"))
             run.collected(next((row.secs for row in rows if row.verdict == "collected"), None))

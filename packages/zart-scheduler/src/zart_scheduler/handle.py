@@ -10,6 +10,7 @@ from zart_core import (
     EventReceipt,
     ExecutionDetails,
     ExecutionNotFound,
+    ExecutionTree,
     RunState,
     RunSummary,
     WaitTimeout,
@@ -18,6 +19,7 @@ from zart_core import (
 from zart_core.spi import Duration, seconds
 from zart_scheduler.access import Access
 from zart_scheduler.answers import cancelled
+from zart_scheduler.details import execution_tree
 from zart_scheduler.limits import check_id, check_reason
 from zart_scheduler.results import result_of
 from zart_scheduler.sending import send_event
@@ -102,6 +104,17 @@ class Handle(Generic[R]):
             raise ExecutionNotFound(self.execution_id)
         return list(found)
 
+    async def tree(self) -> ExecutionTree:
+        """Return the execution's current run and, level by level, those of the children that it has started.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+        """
+        found = await self._access.read(reads.list_tree(self.execution_id))
+        if not found:
+            raise ExecutionNotFound(self.execution_id)
+        return execution_tree(found)
+
     async def send_event(
         self,
         name: str,
@@ -116,7 +129,7 @@ class Handle(Generic[R]):
         )
 
     async def cancel(self, reason: str | None = None) -> RunState:
-        """Cancel the execution: no new step begins. Safe to repeat.
+        """Cancel the execution: no new step begins. Safe to repeat. Its children are cancelled too, level by level.
 
         Args:
             reason: Kept with the run and shown to people; at most 1,000 characters.
@@ -129,7 +142,10 @@ class Handle(Generic[R]):
             IllegalTransition: It has completed or failed.
         """
         answer = await self._access.change(executions.cancel(self.execution_id, check_reason(reason)))
-        return cancelled(self.execution_id, answer)
+        state = cancelled(self.execution_id, answer)
+        if answer.status == "cancelled":
+            await self._access.cancel_children()
+        return state
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.execution_id!r}>"

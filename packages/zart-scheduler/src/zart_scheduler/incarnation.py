@@ -74,7 +74,7 @@ class Incarnation:
         self._suspects = Suspects()
         self._wake = asyncio.Event()
         self._more = False
-        self._look_asked = False
+        self._look_asked = self._left_children = False
         self._compare_at = self.loop.time() + config.lease_seconds
         self._ghosts: dict[str, int] = {}
         self._draining = self._hurried = False
@@ -91,6 +91,7 @@ class Incarnation:
             is_valid=lambda: self._lease.is_valid,
             on_due=self._expect,
             on_ended=lambda: self._notifier.notify(DONE),
+            on_news=self._news,
         )
         self._claimer = Claimer(
             self,
@@ -127,6 +128,12 @@ class Incarnation:
         """Look soon whether a run is to be stopped, or something has come for it."""
         self._look_asked = True
         self._wake.set()
+
+    def _news(self, verdict: str) -> None:
+        """Other runs have become ready, or (`leaves`) are to be cancelled: look, here and elsewhere."""
+        self._left_children |= verdict == "leaves"
+        self._notifier.notify(READY)
+        self.wake()
 
     async def now(self) -> datetime:
         """Return the database's time, however long it takes to reach it: a body must not see an outage (L6)."""
@@ -282,9 +289,11 @@ class Incarnation:
         due = self._timers.pop_past(self.loop.time()) or due
         if self._compare_at <= self.loop.time():
             await self._compare()
-        if due:
+        if due or self._left_children:
+            self._left_children = False
             async with self._pool.connection() as connection:
                 await sweeper.fire_due(connection)
+                await sweeper.cancel_children(lambda statement: execute(connection, statement))
         if self._bodies.active and (due or self._look_asked):
             self._look_asked = False
             await self._look_at_active()

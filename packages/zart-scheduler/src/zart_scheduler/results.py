@@ -39,6 +39,9 @@ _SHORTEST, _LONGEST = 0.02, 1.0
 _OUTAGE = 30.0
 """Seconds without a database after which waiters are told."""
 
+_AGAIN = 0.1
+"""Seconds before what does not end is cancelled once more."""
+
 _SHARE = 3
 """After a look the loop rests at least this many times as long as the look took, however many hints come."""
 
@@ -85,8 +88,12 @@ class ResultWaiter:
 
     async def close(self) -> None:
         """End all waits."""
-        for task in self._tasks:
-            task.cancel()
+        tasks = set(self._tasks)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            # Once is not enough: before Python 3.12 `wait_for`, which psycopg uses, may lose a cancel.
+            _, tasks = await asyncio.wait(tasks, timeout=_AGAIN)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fail_all(UsageError("the client was closed while it waited for a result"))
 

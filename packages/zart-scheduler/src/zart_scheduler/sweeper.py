@@ -1,10 +1,12 @@
-"""What any worker does for all: declare the dead dead, hand their runs on, fire timers, end what is overdue.
+"""What any worker does for all: declare the dead dead, hand their runs on, fire timers, end the overdue and the left.
 
 Each round is bounded, takes rows SKIP LOCKED, and costs index probes only; several workers may do it at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -12,10 +14,14 @@ from psycopg import AsyncConnection
 from zart_core import DeadlineExceeded, WorkerCrashed
 from zart_core.spi import record
 from zart_scheduler.store import tasks, workers
+from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.statement import run as execute
 
 BATCH = 500
 """Most rows of one statement."""
+
+FEW = 100
+"""Most runs that one transaction ends; it holds their rows."""
 
 ROUNDS = 20
 """Most statements of one kind in one sweep."""
@@ -31,6 +37,20 @@ async def fire_due(connection: AsyncConnection[Any]) -> int:
         fired = await execute(connection, tasks.fire_due(BATCH))
         total += fired
         if fired < BATCH:
+            break
+    return total
+
+
+async def cancel_children(run: Callable[[Statement[int]], Awaitable[int]]) -> int:
+    """Cancel what parents have left behind, level by level; return how many runs have ended or are asked to.
+
+    `run` is to run each statement in a transaction of its own.
+    """
+    total = 0
+    for _ in range(ROUNDS):
+        cancelled = await run(tasks.cancel_children(FEW))
+        total += cancelled
+        if not cancelled:
             break
     return total
 
@@ -53,4 +73,5 @@ async def sweep(connection: AsyncConnection[Any], lease: float) -> int:
     overdue = record(
         DeadlineExceeded("the workflow did not finish within its timeout"), kind="DeadlineExceeded"
     )
-    return total + await execute(connection, tasks.end_overdue(BATCH, lease, overdue))
+    total += await execute(connection, tasks.end_overdue(BATCH, lease, overdue))
+    return total + await cancel_children(partial(execute, connection))

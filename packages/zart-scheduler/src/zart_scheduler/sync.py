@@ -16,6 +16,7 @@ from zart_core import (
     ConfigurationError,
     EventReceipt,
     ExecutionDetails,
+    ExecutionTree,
     Invocation,
     Page,
     RunState,
@@ -244,6 +245,10 @@ class SyncHandle(Generic[R]):
     def runs(self) -> list[RunSummary]:
         """Return all runs of the execution, oldest first."""
         return self._background.call(self._handle.runs())
+
+    def tree(self) -> ExecutionTree:
+        """Return the execution's current run and those of all its descendants."""
+        return self._background.call(self._handle.tree())
 
     def send_event(
         self,

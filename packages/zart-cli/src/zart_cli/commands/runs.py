@@ -15,6 +15,7 @@ from zart_cli.options import (
 )
 from zart_cli.session import run
 from zart_cli.timeline import Look, draw_execution
+from zart_cli.tree import draw_tree, ids_of
 from zart_cli.verbs import noun, verb
 from zart_core import ExecutionDetails, RunSummary
 
@@ -44,6 +45,13 @@ def steps(execution_id: ExecutionIdArg) -> None:
 def events(execution_id: ExecutionIdArg) -> None:
     """List the events that were sent to an execution."""
     show_events(execution_id)
+
+
+@verb(group, examples=("zart runs tree order-7", "zart runs tree order-7 -o id"))
+def tree(execution_id: ExecutionIdArg) -> None:
+    """Show an execution with the children that it has started, and theirs."""
+    found = run(lambda client: client.handle(execution_id).tree())
+    output.show_one(found, lambda tree: terminal.draw(draw_tree(tree)), lambda tree: "\n".join(ids_of(tree)))
 
 
 starting.register(group)

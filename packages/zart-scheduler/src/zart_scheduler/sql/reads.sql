@@ -78,7 +78,8 @@ SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.
        EXISTS (SELECT 1
                  FROM zart_workers w JOIN zart_worker_info o ON o.worker_id = w.worker_id
                 WHERE w.state = 'live' AND w.lease_expires_at > clock_timestamp()
-                  AND r.workflow = ANY (o.workflows) AND r.queue = ANY (o.queues))
+                  AND r.workflow = ANY (o.workflows) AND r.queue = ANY (o.queues)),
+       e.parent_execution_id
   FROM zart_executions e
   JOIN zart_execution_runs r ON r.run_id = e.current_run_id
   JOIN zart_run_states s ON s.run_id = r.run_id
@@ -112,6 +113,40 @@ SELECT ident, name, deadline, created_at
   FROM zart_waits
  WHERE run_id = %(run_id)s
  ORDER BY seq, ident;
+
+-- name: list_open_children :many
+-- The child executions that a run waits for, in the order of the calls.
+-- Locks: none. Index: zart_tasks_children, then primary keys.
+SELECT t.parent_ident, t.execution_id, e.created_at
+  FROM zart_tasks t
+  JOIN zart_tasks p ON p.task_id = t.parent_task AND p.phase = t.parent_phase
+  JOIN zart_executions e ON e.execution_id = t.execution_id
+ WHERE t.parent_task = %(run_id)s AND t.kind = 'b'
+   AND NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = t.parent_task AND s.ident = t.parent_ident)
+ ORDER BY t.parent_seq, t.parent_ident;
+
+-- name: list_children :many
+-- All child executions of an execution, detached ones too, in order of their start.
+-- Locks: none. Index: zart_executions_children.
+SELECT execution_id
+  FROM zart_executions
+ WHERE parent_execution_id = %(execution_id)s
+ ORDER BY created_at, execution_id;
+
+-- name: list_tree :many
+-- An execution and all that descend from it by their current runs, parents before their children, with the parent's id.
+-- Locks: none. Index: zart_executions_children, then primary keys.
+WITH RECURSIVE tree AS (
+  SELECT e.execution_id, NULL::text COLLATE "C" AS parent, e.current_run_id, e.tags, e.created_at, 0 AS depth
+    FROM zart_executions e WHERE e.execution_id = %(execution_id)s
+  UNION ALL
+  SELECT e.execution_id, e.parent_execution_id, e.current_run_id, e.tags, e.created_at, tree.depth + 1
+    FROM tree JOIN zart_executions e ON e.parent_execution_id = tree.execution_id
+)
+SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.queue, x.tags,
+       r.created_at, r.started_at, r.finished_at, x.parent
+  FROM tree x JOIN zart_execution_runs r ON r.run_id = x.current_run_id JOIN zart_run_states s ON s.run_id = r.run_id
+ ORDER BY x.depth, x.created_at, x.execution_id;
 
 -- name: list_events :many
 -- An execution's mailbox, in order of acceptance.

@@ -37,3 +37,7 @@ SELECT zart_requeue_dead_v1(%(limit)s);
 -- name: end_overdue :one
 -- End runs whose deadline or cancel nobody obeyed. Locks: owners' worker rows, then the tasks, both SKIP LOCKED.
 SELECT zart_end_overdue_v1(%(limit)s, %(grace)s::float8, %(payload)s);
+
+-- name: cancel_children :one
+-- End or ask to end runs whose parents have ended or given them up, one level. Locks: those rows, SKIP LOCKED.
+SELECT zart_cancel_children_v1(%(limit)s);

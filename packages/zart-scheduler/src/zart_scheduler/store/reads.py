@@ -46,6 +46,7 @@ class RunRow:
     outcome: bytes | None
     worker: str | None
     served: bool
+    parent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,15 @@ class WaitRow:
     ident: str
     name: str
     deadline: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRow:
+    """A child execution that is waited for."""
+
+    ident: str
+    execution_id: str
     created_at: datetime
 
 
@@ -168,6 +178,25 @@ def list_attempts(run_id: str) -> Statement[tuple[AttemptRow, ...]]:
 def list_waits(run_id: str) -> Statement[tuple[WaitRow, ...]]:
     """List a run's open waits for events."""
     return Statement(_SQL["list_waits"], {"run_id": run_id}, _each(lambda row: WaitRow(*row)))
+
+
+def list_open_children(run_id: str) -> Statement[tuple[ChildRow, ...]]:
+    """List the child executions that a run waits for."""
+    return Statement(_SQL["list_open_children"], {"run_id": run_id}, _each(lambda row: ChildRow(*row)))
+
+
+def list_children(execution_id: str) -> Statement[tuple[str, ...]]:
+    """List the ids of an execution's children, in order of their start."""
+    return Statement(_SQL["list_children"], {"execution_id": execution_id}, _each(lambda row: str(row[0])))
+
+
+def list_tree(execution_id: str) -> Statement[tuple[tuple[RunSummary, str | None], ...]]:
+    """List an execution and its descendants, each with its parent's id there; parents come before their children."""
+    return Statement(
+        _SQL["list_tree"],
+        {"execution_id": execution_id},
+        _each(lambda row: (_summary(row[:_SUMMARY]), row[_SUMMARY])),
+    )
 
 
 def list_events(execution_id: str) -> Statement[tuple[EventRow, ...]]:

@@ -19,6 +19,7 @@ _END_OVERDUE = _SQL["end_overdue"]
 _TRUST = _SQL["trust"]
 _LIST_CRASHED = _SQL["list_crashed"]
 _FAIL_CRASHED = _SQL["fail_crashed"]
+_CANCEL_CHILDREN = _SQL["cancel_children"]
 
 
 class Handler(NamedTuple):
@@ -136,6 +137,11 @@ def list_crashed(limit: int) -> Statement[list[Crashed]]:
 def fail_crashed(run_id: UUID, payload: bytes) -> Statement[bool]:
     """Fail such a run with `payload`, the failure as JSON text; return whether it was still to be had."""
     return Statement(_FAIL_CRASHED, {"run": run_id, "payload": payload}, _number)
+
+
+def cancel_children(limit: int) -> Statement[int]:
+    """Cancel up to `limit` runs that their parents have left or given up; return how many. The next level follows."""
+    return Statement(_CANCEL_CHILDREN, {"limit": limit}, _number)
 
 
 def _claimed(rows: list[Row]) -> list[Claimed] | None:

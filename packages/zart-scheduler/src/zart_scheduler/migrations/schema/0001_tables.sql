@@ -27,14 +27,20 @@ CREATE TABLE zart_worker_info (
 );
 
 CREATE TABLE zart_executions (
-  execution_id   text COLLATE "C" PRIMARY KEY,
-  workflow       text COLLATE "C" NOT NULL,
-  input_hash     bytea            NOT NULL,
-  current_run_id uuid             NOT NULL,
-  tags           jsonb            NOT NULL DEFAULT '{}',
-  created_at     timestamptz      NOT NULL DEFAULT clock_timestamp(),
-  CONSTRAINT zart_executions_id CHECK (char_length(execution_id) BETWEEN 1 AND 255)
+  execution_id        text COLLATE "C" PRIMARY KEY,
+  workflow            text COLLATE "C" NOT NULL,
+  input_hash          bytea            NOT NULL,
+  current_run_id      uuid             NOT NULL,
+  tags                jsonb            NOT NULL DEFAULT '{}',
+  created_at          timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  -- The execution that started this one, and the call by which it did; for people, and as long as the execution.
+  parent_execution_id text COLLATE "C",
+  parent_ident        text COLLATE "C",
+  CONSTRAINT zart_executions_id CHECK (char_length(execution_id) BETWEEN 1 AND 255),
+  CONSTRAINT zart_executions_parent CHECK (num_nonnulls(parent_execution_id, parent_ident) IN (0, 2))
 ) WITH (fillfactor = 90);
+CREATE INDEX zart_executions_children ON zart_executions (parent_execution_id, created_at)
+  WHERE parent_execution_id IS NOT NULL;
 
 -- Written three times at most: at the start, at the first claim and at the end. What a live run does is its task's.
 CREATE TABLE zart_execution_runs (
@@ -127,6 +133,8 @@ CREATE TABLE zart_tasks (
   parent_task         uuid,
   parent_ident        text COLLATE "C",
   parent_seq          integer,
+  parent_hash         bytea,
+  parent_phase        "char",
   CONSTRAINT zart_tasks_kind CHECK (kind IN ('b', 's')),
   CONSTRAINT zart_tasks_parent CHECK (num_nonnulls(parent_task, parent_ident, parent_seq) IN (0, 3)),
   CONSTRAINT zart_tasks_phase CHECK (phase IN ('b', 'F', 'C', 'f', 'c')),
@@ -148,6 +156,14 @@ CREATE INDEX zart_tasks_deadline ON zart_tasks (deadline_at) WHERE deadline_at I
 CREATE INDEX zart_tasks_owned ON zart_tasks (worker_id) WHERE state = 'a';
 CREATE INDEX zart_tasks_children ON zart_tasks (parent_task) WHERE parent_task IS NOT NULL;
 CREATE INDEX zart_tasks_cancelling ON zart_tasks (cancel_requested_at) WHERE cancel_requested_at IS NOT NULL;
+
+-- Runs that are to be cancelled since whoever started them has ended or given them up: one row each, soon gone. A task
+-- may be in it twice: a unique key would make one transaction wait for another.
+CREATE TABLE zart_cancellations (
+  cancellation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  task_id         uuid   NOT NULL,
+  reason          text   NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE TABLE zart_events (
   event_id       bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -11,7 +11,10 @@ SELECT r.run_id,
        CASE WHEN r.state <> 'live' THEN r.state
             WHEN t.state = 'a' THEN 'running'
             WHEN t.state = 'w' AND t.epoch > 0 THEN
-              CASE WHEN EXISTS (SELECT 1 FROM zart_waits w WHERE w.run_id = r.run_id) THEN 'waiting' ELSE 'sleeping' END
+              CASE WHEN EXISTS (SELECT 1 FROM zart_waits w WHERE w.run_id = r.run_id)
+                     OR EXISTS (SELECT 1 FROM zart_tasks c WHERE c.parent_task = r.run_id AND c.parent_phase = t.phase
+                                AND NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = c.parent_task
+                                                AND s.ident = c.parent_ident)) THEN 'waiting' ELSE 'sleeping' END
             ELSE 'scheduled' END AS state,
        CASE WHEN t.state = 'w' THEN t.due_at END AS waiting_until
 FROM zart_execution_runs r LEFT JOIN zart_tasks t ON t.task_id = r.run_id;

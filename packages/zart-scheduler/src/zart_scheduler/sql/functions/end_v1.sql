@@ -15,9 +15,12 @@ DECLARE
 BEGIN
   PERFORM zart_close_body_v1(v_runs || v_handed);
   PERFORM zart_tell_parent_v1(t.parent_task, t.parent_ident, t.parent_seq, 'k',
-                              (CASE x.state WHEN 'completed' THEN 'o' WHEN 'failed' THEN 'e' ELSE 'x' END)::"char",
-                              x.outcome)
+                              (CASE WHEN x.state = 'completed' THEN 'o' WHEN x.state = 'failed' OR t.phase = 'f' THEN 'e'
+                                    ELSE 'x' END)::"char",
+                              CASE WHEN t.phase = 'f' AND x.state = 'cancelled' THEN r.outcome ELSE x.outcome END,
+                              t.parent_phase, t.parent_hash, r.created_at)
     FROM unnest(p_runs, p_states, p_outcomes) AS x(run_id, state, outcome) JOIN zart_tasks t ON t.task_id = x.run_id
+    JOIN zart_execution_runs r ON r.run_id = x.run_id
     WHERE x.run_id = ANY (v_runs) AND t.parent_task IS NOT NULL;
   WITH gone AS (
     DELETE FROM zart_tasks WHERE task_id = ANY (v_runs) RETURNING task_id, epoch, phase
@@ -32,17 +35,18 @@ BEGIN
   RETURN v_runs || v_handed;
 END $$;
 
--- A body is over, whatever follows: its waits go, and what it never saw of the mailbox returns there.
+-- A body is over, whatever follows: its waits and children go, and what it never saw of the mailbox returns there.
 CREATE FUNCTION zart_close_body_v1(p_runs uuid[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
   WITH undelivered AS (
-    DELETE FROM zart_steps s WHERE s.run_id = ANY (p_runs) AND s.turn IS NULL AND s.kind = 'w'
+    DELETE FROM zart_steps s WHERE s.run_id = ANY (p_runs) AND s.turn IS NULL AND s.kind IN ('w', 'k')
     RETURNING s.run_id, s.ident
   )
   UPDATE zart_events e SET consumed_run = NULL, consumed_ident = NULL
     FROM undelivered u WHERE e.consumed_run = u.run_id AND e.consumed_ident = u.ident;
   DELETE FROM zart_waits WHERE run_id = ANY (p_runs);
+  PERFORM zart_leave_children_v1(p_runs);
 END $$;
 
 -- Hand runs that failed or were cancelled to their rollbacks, and then to the handlers of their workflows: how the body
@@ -113,16 +117,21 @@ BEGIN
 END $$;
 
 -- Record an outcome from outside in a parent's journal, without a turn, and wake the parent if it is parked. Nothing
--- happens if the parent has ended, or has recorded something for that call, as when its body cancelled it.
+-- happens if the parent has ended, or the body or handler that asked for it, or if that has recorded something for the
+-- call, as when it cancelled it.
 -- Locks: the caller holds the parent's task row, if it is still there.
 CREATE FUNCTION zart_tell_parent_v1(p_parent uuid, p_ident text, p_seq integer, p_kind "char", p_outcome "char",
-                                    p_payload bytea) RETURNS void
+                                    p_payload bytea, p_phase "char", p_hash bytea, p_started_at timestamptz)
+RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO zart_steps (run_id, ident, seq, kind, outcome, payload)
-    SELECT t.task_id, p_ident, p_seq, p_kind, p_outcome, p_payload FROM zart_tasks t WHERE t.task_id = p_parent
+  INSERT INTO zart_steps (run_id, ident, seq, kind, outcome, args_hash, started_at, payload)
+    SELECT t.task_id, p_ident, p_seq, p_kind, p_outcome, p_hash, p_started_at, p_payload
+      FROM zart_tasks t WHERE t.task_id = p_parent AND t.phase = p_phase
     ON CONFLICT (run_id, ident) DO NOTHING;
-  UPDATE zart_tasks SET state = 'r', due_at = NULL WHERE task_id = p_parent AND state = 'w';
+  IF FOUND THEN
+    UPDATE zart_tasks SET state = 'r', due_at = NULL WHERE task_id = p_parent AND state = 'w';
+  END IF;
 END $$;
 
 -- The ends that a flush carries.
@@ -133,6 +142,7 @@ DECLARE
   v_states   text[];
   v_outcomes bytea[];
   v_undo     boolean[];
+  v_concern  text;
 BEGIN
   SELECT array_agg(r.t), array_agg(r.s), array_agg(convert_to(r.p, 'UTF8')), array_agg(coalesce(r.u, false))
   INTO v_runs, v_states, v_outcomes, v_undo
@@ -140,7 +150,11 @@ BEGIN
   JOIN zart_tasks t ON t.task_id = r.t AND t.epoch = r.e AND t.worker_id = p_worker AND t.state = 'a'
   WHERE r.t = ANY (p_held);
   IF v_runs IS NOT NULL THEN
+    v_concern := zart_concern_v1(v_runs);
     PERFORM zart_end_runs_v1(v_runs, v_states, v_outcomes, p_worker, false, v_undo);
+    IF v_concern IS NOT NULL THEN
+      RETURN NEXT zart_say_v1(v_concern, NULL, NULL, NULL);
+    END IF;
   END IF;
   RETURN QUERY
   SELECT CASE zart_standing_v1(p_worker, r.t, r.e, p_held)

@@ -88,6 +88,7 @@ END $$;
 
 -- Everything but plain records, in the order in which one kind prepares the next: cancels before waits, so that an
 -- event given back is in the mailbox for a new wait; collects before parks, so that a park counts what they found.
+-- Answers for no item: `news`, other runs have become ready or were told something; `leaves`, some are to be cancelled.
 CREATE FUNCTION zart_flush_rest_v1(p_worker uuid, p_rest jsonb, p_held uuid[], p_resend boolean)
 RETURNS SETOF zart_answer_v1
 LANGUAGE plpgsql AS $$
@@ -100,6 +101,9 @@ BEGIN
   END IF;
   IF p_rest ? 'waits' THEN
     RETURN QUERY SELECT * FROM zart_flush_waits_v1(p_worker, p_rest -> 'waits', p_held, p_resend);
+  END IF;
+  IF p_rest ? 'children' THEN
+    RETURN QUERY SELECT * FROM zart_flush_children_v1(p_worker, p_rest -> 'children', p_held, p_resend);
   END IF;
   IF p_rest ? 'collects' THEN
     RETURN QUERY SELECT * FROM zart_flush_collects_v1(p_worker, p_rest -> 'collects', p_held, p_resend);

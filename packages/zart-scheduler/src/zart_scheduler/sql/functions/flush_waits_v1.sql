@@ -1,5 +1,5 @@
--- Close outside calls (sleeps, waits) that the body has cancelled: the wait goes, the record says cancelled and keeps
--- or gets a turn (L12). An event set aside for it returns to its old place in the mailbox and goes at once to the
+-- Close outside calls (sleeps, waits, children) that the body has cancelled: the wait goes, the child execution is to be
+-- cancelled, the record says cancelled and keeps or gets a turn (L12). An event set aside for it returns to its old place in the mailbox and goes at once to the
 -- oldest open wait of its name: otherwise that wait would sleep beside its event.
 -- Locks: needs the task rows; an outsider may be recording the very outcome.
 CREATE FUNCTION zart_flush_cancels_v1(p_worker uuid, p_items jsonb, p_held uuid[], p_resend boolean)
@@ -11,7 +11,8 @@ DECLARE
   v_standing text;
   v_heir     text;
 BEGIN
-  FOR v_item IN SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, i text, q integer, k "char", n bigint)
+  FOR v_item IN
+    SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, i text, q integer, k "char", n bigint, x text)
   LOOP
     v_standing := zart_standing_v1(p_worker, v_item.t, v_item.e, p_held);
     CONTINUE WHEN p_resend AND v_standing IN ('left', 'over');
@@ -24,6 +25,9 @@ BEGIN
       VALUES (v_item.t, v_item.i, v_item.q, v_item.k, 'c', v_item.n, p_worker)
       ON CONFLICT (run_id, ident) DO UPDATE
         SET outcome = 'c', turn = coalesce(s.turn, excluded.turn), payload = NULL;
+    IF zart_give_child_up_v1(v_item.x) THEN
+      RETURN NEXT zart_say_v1('leaves', NULL, NULL, NULL);
+    END IF;
     UPDATE zart_events SET consumed_run = NULL, consumed_ident = NULL
       WHERE consumed_run = v_item.t AND consumed_ident = v_item.i
       RETURNING event_id, name, payload INTO v_event;

@@ -25,12 +25,26 @@ BEGIN
       RETURN;
     END IF;
   END LOOP;
-  INSERT INTO zart_execution_runs AS r (run_id, execution_id, workflow, version, queue, priority, input)
-    VALUES (p_run_id, p_execution_id, p_workflow, nullif(p_version, ''), p_queue, p_priority, p_input);
-  INSERT INTO zart_tasks AS t (task_id, run_id, execution_id, queue, workflow, version, priority, state, due_at)
-    VALUES (p_run_id, p_run_id, p_execution_id, p_queue, p_workflow, coalesce(p_version, ''), p_priority,
-            CASE WHEN v_due IS NULL THEN 'r' ELSE 'w' END, v_due);
+  PERFORM zart_add_run_v1(p_execution_id, p_run_id, p_workflow, p_version, p_queue, p_priority, p_input, v_due);
   status := 'created';
   run_id := p_run_id;
   workflow := p_workflow;
+END $$;
+
+-- A new run and its task: ready, or due later. The last five name the call that started it, if its outcome is to go
+-- there.
+CREATE FUNCTION zart_add_run_v1(p_execution_id text, p_run_id uuid, p_workflow text, p_version text, p_queue text,
+                                p_priority integer, p_input bytea, p_due timestamptz, p_parent uuid DEFAULT NULL,
+                                p_ident text DEFAULT NULL, p_seq integer DEFAULT NULL, p_hash bytea DEFAULT NULL,
+                                p_phase "char" DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO zart_execution_runs (run_id, execution_id, workflow, version, queue, priority, input)
+    VALUES (p_run_id, p_execution_id, p_workflow, nullif(p_version, ''), p_queue, p_priority, p_input);
+  INSERT INTO zart_tasks (task_id, run_id, execution_id, queue, workflow, version, priority, state, due_at,
+                          parent_task, parent_ident, parent_seq, parent_hash, parent_phase)
+    VALUES (p_run_id, p_run_id, p_execution_id, p_queue, p_workflow, coalesce(p_version, ''), p_priority,
+            CASE WHEN p_due IS NULL THEN 'r' ELSE 'w' END, p_due, p_parent, p_ident, p_seq, p_hash,
+            p_phase);
 END $$;
