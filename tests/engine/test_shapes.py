@@ -102,6 +102,24 @@ async def wait_for_around_a_group() -> Any:
     return [await asyncio.wait_for(two("a"), None), await asyncio.wait_for(two("b"), 60)]
 
 
+async def wait_for_with_no_time_left() -> Any:
+    late = 0
+    for awaitable in (branch("a", 0.1), slowly("b", 0.1)):
+        try:
+            await asyncio.wait_for(awaitable, 0)
+        except TimeoutError:
+            late += 1
+    return [late, await asyncio.gather(branch("c", 0.1), slowly("d", 0.1))]
+
+
+async def wait_for_in_branches() -> Any:
+    async def patient(name: str, seconds: float) -> Any:
+        first = await asyncio.wait_for(branch(name, seconds), 60)
+        return [first, await asyncio.wait_for(asyncio.wait_for(branch(name, seconds), 60), 60)]
+
+    return await asyncio.gather(patient("a", 0.2), patient("b", 0.1), asyncio.wait_for(bare(), 60))
+
+
 async def timeout() -> Any:
     async with asyncio.timeout(60):
         return await asyncio.gather(branch("a", 0.1), branch("b", 0.2))
@@ -328,6 +346,8 @@ SHAPES: list[Body] = [
     nested,
     wait_for,
     wait_for_around_a_group,
+    wait_for_with_no_time_left,
+    wait_for_in_branches,
     timeout,
     shield,
     as_completed_over_calls,
@@ -389,6 +409,8 @@ IDENTITIES = {
     "nested": {".0:bare#0", ".0:bare#1", ".0.0:slowly#0", ".1.1:note#0"},
     "wait_for": {":slowly#0", ":slowly#1", ":slowly#2", ":note#1"},
     "wait_for_around_a_group": {".0:slowly#0", ".1:slowly#0", ".2:slowly#0", ".3:slowly#0"},
+    "wait_for_with_no_time_left": {":slowly#1", ".0:slowly#0"},
+    "wait_for_in_branches": {".0:slowly#0", ".0:slowly#1", ".1:slowly#1", ".0:note#1", ":bare#0"},
     "shield": {":slowly#0", ".0:slowly#0"},
     "call_made_here_and_awaited_there": {":slowly#0", ":bare#0"},
     "async_generator_left_early": {".0:bare#0", ".1:bare#0", ":slowly#0", ":slowly#1"},

@@ -244,6 +244,15 @@ async def test_l5_wait_for_is_no_branch_on_any_python(timeout: float | None) -> 
     assert await Living(main).result() == ["", ":call#0", [".0", ".1"], ".2"]
 
 
+async def test_l5_wait_for_that_has_no_time_left_is_no_branch_on_any_python() -> None:
+    async def main() -> str:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(where(), 0)
+        return await asyncio.create_task(where())
+
+    assert await Living(main).result() == ".0"
+
+
 async def test_l5_as_completed_over_coroutines_is_refused_and_over_calls_is_not() -> None:
     async def main() -> list[Any]:
         coroutines = [where(), where()]

@@ -48,7 +48,6 @@ _AS_COMPLETED = _codes_of(
     asyncio.as_completed, *([_iterator_of_313.__init__] if _iterator_of_313 is not None else [])
 )
 _WAIT_FOR = asyncio.wait_for.__code__
-_WAIT_FOR_MAKES_TASKS = sys.version_info < (3, 12)
 
 
 class Branch(NamedTuple):
@@ -225,8 +224,8 @@ class BodyLoop(LoopWithoutIO):
                     "asyncio.as_completed over coroutines starts them in no fixed order, so a replay could swap them; "
                     "make tasks first: asyncio.as_completed([asyncio.create_task(c) for c in coroutines])"
                 )
-            # Before 3.12 wait_for runs its awaitable in a task; later it does not. One identity for both.
-            shares = _WAIT_FOR_MAKES_TASKS and caller is _WAIT_FOR
+            # Before 3.12 wait_for runs its awaitable in a task, later only if no time is left. One identity for all.
+            shares = caller is _WAIT_FOR
         context = context or contextvars.copy_context()
         task = tasks.Task(coro, loop=self, name=name, context=context)
         scope = parent if shares else parent.branch(getattr(coro, "__qualname__", ""))
