@@ -6,6 +6,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Two at the least: some tests hold one worker for long.
 JOBS ?= auto
+# The Pythons of `make test-pythons`, beside that of .venv.
+PYTHONS ?= 3.12 3.13
 # Further pytest arguments, as in: make test ARGS="-k fence"
 ARGS ?=
 
@@ -17,7 +19,7 @@ endif
 
 PYTHON_CODE := packages tests examples conftest.py
 
-.PHONY: help setup dev lock fmt lint format-check types contracts lock-check test test-fast suite check demo dist clean
+.PHONY: help setup dev lock fmt lint format-check types contracts lock-check test test-fast test-pythons suite check demo dist clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +64,9 @@ suite:
 
 test-fast: $(READY) ## Run what takes under a minute: no crash tests, none marked slow
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow" --ignore=tests/crash $(ARGS)
+
+test-pythons: $(READY) ## Run core's tests on Python 3.12 and 3.13 (part of them is in the suite)
+	@scripts/test-pythons $(PYTHONS) -- -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(READY) ## All that must pass before a change is merged
 	@$(MAKE) format-check

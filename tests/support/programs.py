@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+_FIND_PYTHON = Path(__file__).parents[2] / "scripts" / "find-python"
 
 
 def find_program(name: str) -> Path | None:
@@ -20,9 +22,7 @@ def find_program(name: str) -> Path | None:
     if kind == "postgresql":
         return _first(f"/usr/lib/postgresql/{version}/bin", needed="initdb")
     if name.startswith("python3."):
-        number = name.removeprefix("python")
-        homes = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{number}*/bin/{name}"), reverse=True)
-        return _first_that_runs([*homes, shutil.which(name)])
+        return _python(name.removeprefix("python"))
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
     return Path(found) if found else None
 
@@ -46,8 +46,7 @@ def _first(directory: str, *, needed: str) -> Path | None:
     return Path(directory) if os.access(Path(directory) / needed, os.X_OK) else None
 
 
-def _first_that_runs(candidates: Iterable[str | Path | None]) -> Path | None:
-    for candidate in candidates:
-        if candidate and subprocess.run([candidate, "-V"], capture_output=True, check=False).returncode == 0:
-            return Path(candidate)
-    return None
+@cache
+def _python(version: str) -> Path | None:
+    done = subprocess.run([_FIND_PYTHON, version], capture_output=True, text=True, check=False)
+    return Path(done.stdout.strip()) if done.returncode == 0 else None

@@ -283,14 +283,31 @@ async def test_a_task_made_in_a_callback_is_refused() -> None:
     assert "create tasks in the body itself" in await Living(main).result()
 
 
-async def test_a_task_made_past_the_loop_has_no_scope() -> None:
+eager = pytest.param(
+    {"eager_start": True},
+    marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks before Python 3.12"),
+)
+
+
+@pytest.mark.parametrize("options", [{}, eager])
+async def test_a_task_made_past_the_loop_has_no_scope(options: dict[str, Any]) -> None:
     async def main() -> str:
         try:
-            return await asyncio.Task(where(), loop=asyncio.get_running_loop())
+            return await asyncio.Task(where(), loop=asyncio.get_running_loop(), **options)
         except WrongTask as error:
             return str(error)
 
     assert "use asyncio.create_task" in await Living(main).result()
+
+
+async def test_a_task_factory_is_refused() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(None)
+        with pytest.raises(UsageError, match="it takes no task factory"):
+            loop.set_task_factory(lambda loop, coro: asyncio.Task(coro, loop=loop))
+
+    await Living(main).result()
 
 
 async def test_tasks_that_are_done_are_forgotten_in_time() -> None:

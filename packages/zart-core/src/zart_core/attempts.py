@@ -97,8 +97,8 @@ class Attempts:
         context.run(
             step_var.set, replace(run.context, step_name=call.name, attempt=number, idempotency_key=key)
         )
-        # The worker's loop makes the task: inside a pump the running loop is the body's.
-        task = run.host.loop.create_task(self._try(call, number, deadline), context=context)
+        # On the worker's loop, not the body's, which runs now; past its task factory, which may begin a task at once.
+        task = asyncio.Task(self._try(call, number, deadline), loop=run.host.loop, context=context)
         self.running[call.identity] = task
         task.add_done_callback(partial(self._over, call))
 

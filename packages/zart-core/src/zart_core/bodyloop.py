@@ -332,6 +332,15 @@ class BodyLoop(LoopWithoutIO):
     def get_task_factory(self) -> None:
         """Return None: tasks are made here, with their scope."""
 
+    def set_task_factory(self, factory: object) -> None:
+        """Refuse `factory`: its tasks would have no scope.
+
+        Raises:
+            UsageError: Always, except for None.
+        """
+        if factory is not None:
+            raise UsageError("a body's tasks are numbered by its loop, so it takes no task factory, eager or other")
+
     def is_running(self) -> bool:
         """Return True, as a loop that is asked is being pumped."""
         return True
