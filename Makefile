@@ -17,9 +17,12 @@ export HOME := $(CURDIR)/.tools/home
 $(shell mkdir -p $(CURDIR)/.tools/home)
 endif
 
+EXAMPLES := $(subst _,-,$(patsubst examples/%/main.py,example-%,$(wildcard examples/*/main.py)))
+
 PYTHON_CODE := packages tests examples conftest.py
 
-.PHONY: help setup dev lock fmt lint format-check types contracts lock-check test test-fast test-pythons suite check demo dist clean
+.PHONY: help setup dev lock fmt lint format-check types contracts lock-check test test-fast test-pythons suite check demo \
+	examples $(EXAMPLES) dist clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +80,11 @@ check: $(READY) ## All that must pass before a change is merged
 
 demo: $(READY) ## Kill a worker in mid-payment and see each card charged once
 	@$(BIN)/python examples/order_fulfillment/demo.py
+
+examples: $(EXAMPLES) ## Run all the examples; one alone: make example-sleep
+
+$(EXAMPLES): example-%: $(READY)
+	@$(BIN)/python -m examples.$(subst -,_,$*).main
 
 dist: $(READY) ## Build the five wheels into dist/ and check their metadata
 	@rm -rf dist

@@ -12,9 +12,9 @@ from typing import TypeAlias
 import pytest
 from examples.order_fulfillment.demonstration import __main__ as demonstration
 from examples.order_fulfillment.demonstration.evidence import Ending, Evidence, Kill, judge
-from examples.order_fulfillment.demonstration.place import Place
 from examples.order_fulfillment.ledger import Entry, Outcome
 from examples.order_fulfillment.orders import Order
+from examples.stage.place import Place
 from tests.demo.conftest import CAUGHT, DECLINED, GOOD, completed, entry
 
 Plant: TypeAlias = Callable[[Evidence], Evidence]
@@ -95,7 +95,7 @@ def test_a_violation_is_told_and_makes_the_exit_status_1(
             return _and(CAUGHT, Outcome.CHARGED)(evidence)
 
     @contextmanager
-    def place(_: object) -> Iterator[Place]:
+    def place(*_: object) -> Iterator[Place]:
         (tmp_path / "logs").mkdir()
         yield Place(tmp_path, "postgresql://")
 

@@ -30,7 +30,9 @@ def eager_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_time, "VirtualLoop", EagerLoop)
 
 
-since_312 = pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before Python 3.12")
+since_312 = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="there are no eager tasks before Python 3.12"
+)
 
 
 @since_312

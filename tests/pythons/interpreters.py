@@ -20,7 +20,9 @@ VERSIONS = ("3.11", "3.12", "3.13")
 def needing(*versions: str) -> ParameterSet:
     """Return the versions as parameters of a test that needs them all."""
     others = [f"python{version}" for version in versions if version != THIS]
-    return pytest.param(*versions, id="-".join(versions), marks=[pytest.mark.needs(*others)] if others else [])
+    return pytest.param(
+        *versions, id="-".join(versions), marks=[pytest.mark.needs(*others)] if others else []
+    )
 
 
 OTHERS = [needing(version) for version in VERSIONS if version != THIS]

@@ -11,12 +11,11 @@ import enum
 import pickle
 import random
 import sys
-from collections import namedtuple
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -32,7 +31,10 @@ from zart_core.journal import Record
 Files = dict[str, tuple[Any, dict[str, Any], dict[str, Any]]]
 """By shape: what the body returned, and what the store held at its end and half-way there."""
 
-Point = namedtuple("Point", ["x", "y"])
+
+class Point(NamedTuple):
+    x: int
+    y: float
 
 
 class Colour(enum.StrEnum):
@@ -43,7 +45,7 @@ class Size(enum.IntEnum):
     SMALL = 1
 
 
-class Item_(BaseModel):
+class Goods(BaseModel):
     price: Decimal
     at: datetime
     colour: Colour = Colour.RED
@@ -52,7 +54,7 @@ class Item_(BaseModel):
 
 @dataclass
 class Parcel:
-    items: list[Item_]
+    items: list[Goods]
     id: UUID
     wait: timedelta = timedelta(hours=1)
 
@@ -80,7 +82,7 @@ break_: Step[[int], None] = Step(_break, "break")
 
 
 async def rich_arguments() -> Any:
-    item = Item_(price=Decimal("1.10"), at=datetime(2026, 1, 1, tzinfo=UTC), tags={"b", "a", "c"})
+    item = Goods(price=Decimal("1.10"), at=datetime(2026, 1, 1, tzinfo=UTC), tags={"b", "a", "c"})
     parcel = Parcel([item, item], UUID(int=7))
     rest = {"point": Point(1, 2.5), "day": date(2026, 1, 1), "bytes": b"\xff", "set": {3, 1, 2}, 5: None}
     taken = [
@@ -109,19 +111,24 @@ def write(path: Path) -> None:
     """Run each shape and write its journals."""
     found: Files = {}
     for body in BODIES:
-        halves: list[dict[str, Any]] = []
         whole = live(body)
-
-        async def snapshot(host: MemoryHost, at: int = len(whole.records) // 2) -> None:
-            def look(_: Item) -> None:
-                if len(host.records) >= at and not halves:
-                    halves.append(_frozen(host.store.copy()))
-
-            host.after_flush = look
-
-        lived = live(body, script=snapshot)
-        found[body.__name__] = (lived.value, _frozen(lived.store), halves[0])
+        found[body.__name__] = (whole.value, _frozen(whole.store), _half(body, len(whole.records) // 2))
     path.write_bytes(pickle.dumps(found))
+
+
+def _half(body: Body, records: int) -> dict[str, Any]:
+    """Return what the store of another run holds when that many outcomes are recorded."""
+    seen: list[dict[str, Any]] = []
+
+    async def watch(host: MemoryHost) -> None:
+        def look(_: Item) -> None:
+            if len(host.records) >= records and not seen:
+                seen.append(_frozen(host.store.copy()))
+
+        host.after_flush = look
+
+    live(body, script=watch)
+    return seen[0]
 
 
 def read(path: Path) -> list[str]:
@@ -134,7 +141,9 @@ def read(path: Path) -> list[str]:
         replayed = live(body, store=_thawed(complete))
         wrong += [f"{body.__name__}, complete: {problem}" for problem in _problems_of(replayed, value)]
         finished = live(body, store=_thawed(half))
-        wrong += [f"{body.__name__}, half: {problem}" for problem in _problems_of_half(finished, half, complete)]
+        wrong += [
+            f"{body.__name__}, half: {problem}" for problem in _problems_of_half(finished, half, complete)
+        ]
     return wrong
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from examples.order_fulfillment.demonstration.children import Child, Children
-from examples.order_fulfillment.demonstration.place import Place
 from examples.order_fulfillment.demonstration.shop import is_ready, zart
 from examples.order_fulfillment.orders import ORDERS
+from examples.stage.children import Child, Children
+from examples.stage.place import Place
 
 Options: TypeAlias = dict[str, str | Path]
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from examples.order_fulfillment.demonstration.children import Children
 from examples.order_fulfillment.demonstration.evidence import Ending
-from examples.order_fulfillment.demonstration.failure import DemoFailed
 from examples.order_fulfillment.orders import Order
+from examples.stage.children import Children
+from examples.stage.failure import DemoFailed
 from zart_core import StepState
 from zart_scheduler import SyncClient
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 
-from examples.order_fulfillment.demonstration.children import Child, Children, ending
 from examples.order_fulfillment.demonstration.evidence import Evidence, Kill
-from examples.order_fulfillment.demonstration.failure import DemoFailed
-from examples.order_fulfillment.demonstration.place import Place
-from examples.order_fulfillment.demonstration.screen import Screen
 from examples.order_fulfillment.demonstration.services import Services
 from examples.order_fulfillment.demonstration.shop import Shop, recorded_payments, zart
 from examples.order_fulfillment.demonstration.waves import Waves
 from examples.order_fulfillment.ledger import Entry, read_ledger
 from examples.order_fulfillment.orders import Order, read_orders
+from examples.stage.children import Child, Children, ending
+from examples.stage.failure import DemoFailed
+from examples.stage.place import Place
+from examples.stage.screen import Screen
 from zart_scheduler import SyncClient
 
 _PATIENCE = 60.0

@@ -339,7 +339,9 @@ class BodyLoop(LoopWithoutIO):
             UsageError: Always, except for None.
         """
         if factory is not None:
-            raise UsageError("a body's tasks are numbered by its loop, so it takes no task factory, eager or other")
+            raise UsageError(
+                "a body's tasks are numbered by its loop, so it takes no task factory, eager or other"
+            )
 
     def is_running(self) -> bool:
         """Return True, as a loop that is asked is being pumped."""

@@ -1,8 +1,9 @@
-"""The processes that the demonstration starts, all of which end with it."""
+"""The processes that an example starts, all of which end with it."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import threading
 import time
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from examples.order_fulfillment.demonstration.failure import DemoFailed
+from examples.stage.failure import DemoFailed
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 _POLL = 0.05
 _GRACE = 5.0
 _PATIENCE = 60.0
@@ -49,7 +50,7 @@ class Child:
 class Children:
     """Starts processes and, when closed, ends those that still live, by their pids.
 
-    Each has a session of its own, so that Ctrl-C reaches the demonstration only, which then ends them in good order.
+    Each has a session of its own, so that Ctrl-C reaches the example only, which then ends them in good order.
     """
 
     def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
@@ -105,7 +106,7 @@ class Children:
         # A thread must not start one more while `close` goes through them.
         with self._lock:
             if self._closed:
-                raise DemoFailed("the demonstration is ending")
+                raise DemoFailed("the example is ending")
             try:
                 process = subprocess.Popen(
                     command,
@@ -123,12 +124,14 @@ class Children:
 
 
 def clean_environment(database_url: str) -> dict[str, str]:
-    """Return an environment in which Zart's own settings are the demonstration's, not the caller's."""
+    """Return an environment in which Zart's own settings are the example's, not the caller's."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if name == "ZART_SCHEMA" or not name.startswith(("ZART_", "ORDER_"))
     }
+    if kept.pop("PYTHONDONTWRITEBYTECODE", None):  # else each process would compile all that it imports
+        kept["PYTHONPYCACHEPREFIX"] = str(ROOT / ".tools" / "bytecode")
     return kept | {"ZART_DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
@@ -140,4 +143,4 @@ def ending(returncode: int) -> str:
 def show(command: Sequence[str | Path]) -> str:
     """Return the command as a person would type it."""
     words = [str(word) for word in command]
-    return " ".join(["zart", *words[3:]] if words[1:3] == ["-m", "zart_cli"] else words)
+    return shlex.join(["zart", *words[3:]] if words[1:3] == ["-m", "zart_cli"] else words)

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from examples.order_fulfillment.demonstration.evidence import Verdict
-
 Advance = Callable[[], None]
 
 
@@ -74,18 +72,3 @@ def choose_screen() -> Screen:
     if sys.stdout.isatty() and speaks_unicode:
         return LiveScreen()
     return Screen()
-
-
-def figures(verdict: Verdict) -> Iterator[str]:
-    """Yield the four figures that were checked, a line each."""
-    rows = (
-        (f"{verdict.charged_once} of {verdict.paid}", "paid orders charged exactly once"),
-        (f"{verdict.charged_though_declined}", f"charges to the {verdict.declined} declined cards"),
-        (
-            f"{verdict.called_after_record}",
-            f"calls for the {verdict.recorded} payments recorded before the kill",
-        ),
-        (f"{verdict.refused}", "repeated calls, refused by their idempotency key"),
-    )
-    for figure, what in rows:
-        yield f"  {figure:>8}  {what}"

@@ -1,4 +1,4 @@
-"""Why the demonstration could not go on."""
+"""Why an example could not go on."""
 
 from __future__ import annotations
 

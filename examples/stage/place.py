@@ -1,19 +1,22 @@
-"""Where the demonstration happens: a directory of its own, and a database, its own or the one it was given."""
+"""Where an example happens: a directory of its own, and a database, its own or the one it was given."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.order_fulfillment.demonstration.failure import DemoFailed
-from examples.order_fulfillment.demonstration.screen import Screen
+from examples.stage.failure import DemoFailed
+from examples.stage.screen import Screen
 from zart_core import ZartError
 from zart_scheduler import embedded
+
+_LOG_LINES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +33,21 @@ class Place:
 
     @property
     def ledger(self) -> Path:
-        """The gateway's ledger."""
+        """Where effects are written down, outside of Zart."""
         return self.directory / "ledger.jsonl"
+
+    def show_logs(self) -> None:
+        """Show the end of what the processes had to say."""
+        for log in sorted(self.logs.iterdir()):
+            lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            print(f"\n--- {log.name}", *(lines or ["(empty)"]), sep="\n", file=sys.stderr)
 
 
 @contextmanager
-def place(screen: Screen) -> Iterator[Place]:
-    """Make the directory and find or start the database; stop and remove them in the end.
+def place(screen: Screen, database_url: str | None) -> Iterator[Place]:
+    """Make the directory and start a database if none is given; stop and remove them in the end.
 
-    Should the demonstration fail, the logs stay.
+    Should the example fail, the logs stay.
 
     Raises:
         DemoFailed: The database cannot be started.
@@ -50,11 +59,10 @@ def place(screen: Screen) -> Iterator[Place]:
         logs.mkdir()
         if os.geteuid() == 0:
             directory.chmod(0o755)  # PostgreSQL refuses root, and its user has to pass
-        given = os.environ.get("ZART_DATABASE_URL")
-        if not given:
+        if not database_url:
             with screen.act("a PostgreSQL of its own starts"):
-                given = _start(state)
-        yield Place(directory, given)
+                database_url = _start(state)
+        yield Place(directory, database_url)
     except DemoFailed:
         _remove_database(state)
         raise

@@ -1,0 +1,1 @@
+"""A person decides, or does not: an event with a timeout."""

@@ -1,0 +1,1 @@
+"""Steps side by side: gather, task groups, and a sibling that fails."""

@@ -1,0 +1,1 @@
+"""Durable sleep: no process has to live until it is over."""
