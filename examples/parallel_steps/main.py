@@ -38,7 +38,7 @@ def main(stage: Stage) -> None:
     )
 
 
-def show(stage: Stage, steps: tuple[StepDetails, ...]) -> None:
+def show(stage: Stage, steps: list[StepDetails]) -> None:
     for step in steps:
         stage.say(f"  {step.scope or '-':4} {step.name:18} {step.state:10} {step.failure or step.result}")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from examples.sleep.workflow import reminder
 from examples.stage import Stage, play
+from zart_core import RunState
 
 WORKFLOW = Path(__file__).with_name("workflow.py")
 
@@ -13,8 +14,9 @@ WORKFLOW = Path(__file__).with_name("workflow.py")
 def main(stage: Stage) -> None:
     first = stage.start_worker(WORKFLOW)
     handle = stage.client.start(reminder, "drink tea", "3s")
-    timers = stage.wait_for(lambda: handle.describe().waiting_for, "the run sleeps")
-    wakes_at = timers[0].until
+    stage.wait_for(lambda: handle.status() is RunState.SLEEPING, "the run sleeps")
+    (timer,) = handle.describe().waiting_for
+    wakes_at = timer.until
     assert wakes_at is not None
     stage.say(f"{handle.execution_id} is {handle.status()} until {wakes_at:%H:%M:%S}: a row in PostgreSQL")
     stage.kill(first)

@@ -24,7 +24,10 @@ SHOWN = {
     "parallel-steps": [r"\n  \.3 +calibrate +completed", r"\n  - +inspect +cancelled"],
     "durable-loops": [r"\$ kill -9 \d+", r"the sum is 328350", r"ok: no recorded item was done again"],
     "error-handling": [r"ask-the-warehouse +timed_out", r"\$ kill -9 \d+", r"ok: and ran no step again"],
-    "approval": [r"\$ zart events send", r"  Ada gets 120, Grace said yes\n  Grace said no\n  nobody decided about Eve"],
+    "approval": [
+        r"\$ zart events send",
+        r"  Ada gets 120, Grace said yes\n  Grace said no\n  nobody decided about Eve",
+    ],
     "brewery-finder": [r"  4\.4  Brewery No\. 81\n  4\.1  Brewery No\. 63", r"tried again: page-2, rate-b0"],
 }
 """What each must show, beyond exiting with 0."""

@@ -23,7 +23,15 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(600)]
 @contextmanager
 def worker(version: str, url: str, directory: Path) -> Iterator[None]:
     """A worker on that Python, which gets SIGKILL in the end."""
-    command = [interpreter(version), "-m", "zart_cli", "worker", "tests/pythons/flows.py", "--lease", "1s"]
+    command = [
+        str(interpreter(version)),
+        "-m",
+        "zart_cli",
+        "worker",
+        "tests/pythons/flows.py",
+        "--lease",
+        "1s",
+    ]
     with (directory / f"{version}.log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment(ZART_DATABASE_URL=url), stdout=log, stderr=log
