@@ -255,6 +255,33 @@ async def test_a_detached_child_goes_on_when_its_parent_has_completed(cluster: C
     assert cluster.effects("m") == ["say", "say"]
 
 
+@pytest.mark.parametrize("max_parked", [0, 1000])
+async def test_a_failed_bodys_children_are_cancelled_before_its_handler_which_may_have_its_own(
+    cluster: Cluster, max_parked: int
+) -> None:
+    async with Client(cluster.url) as client, worker(client, max_parked=max_parked):
+        handle = await client.start(families.fragile, 4, execution_id="f")
+        assert await handle.result(10) == "LookupError: 8"
+        with pytest.raises(ExecutionCancelled, match="its parent has ended"):
+            await client.handle("f~/:listener#0").result(10)
+    recorded = await cluster.rows("SELECT ident FROM zart_steps WHERE kind = 'k' ORDER BY 1")
+    assert [row["ident"] for row in recorded] == ["!:double#0"]
+
+
+async def test_a_child_with_something_to_undo_undoes_it_when_its_parent_is_cancelled(
+    cluster: Cluster,
+) -> None:
+    async with Client(cluster.url) as client, worker(client):
+        handle = await client.start(families.agency, execution_id="a")
+        child = client.handle("a~/:booking#0")
+        await until(lambda: _is_there(child, RunState.WAITING))
+        await until(lambda: is_state(handle, RunState.WAITING))
+        assert await handle.cancel() is RunState.CANCELLED
+        with pytest.raises(ExecutionCancelled, match="its parent has ended"):
+            await child.result(10)
+    assert [entry["step"] for entry in cluster.entries("a~/:booking#0")] == ["finish", "finish"]
+
+
 # -- what people see
 
 

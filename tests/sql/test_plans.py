@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from tests.sql.scene import Scene, Session, claim, collect, drop, end, flush, nap, park, step, wait
+from tests.sql.scene import Scene, Session, child, claim, collect, drop, end, flush, nap, park, step, wait
 from tests.support.database import _database
 
 from zart_scheduler.store import executions, runs, steps, tasks, workers
@@ -126,6 +126,7 @@ SWEEPS: list[Statement[Any]] = [
     workers.mark_dead(5),
     tasks.requeue_dead(100),
     tasks.end_overdue(100, 5, b"1"),
+    tasks.cancel_children(100),
 ]
 
 
@@ -197,13 +198,14 @@ def test_a_flush_of_plain_records_reads_their_tasks(crowd: Crowd) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["cancels", "waits", "collects", "parks", "releases", "blocks", "ends", "attempts"]
+    "group", ["cancels", "waits", "children", "collects", "parks", "releases", "blocks", "ends", "attempts"]
 )
 def test_an_item_of_a_run_with_a_long_history_reads_a_few_rows(crowd: Crowd, group: str) -> None:
     run = crowd.long
     item = {
         "cancels": drop(run, "W", 1),
         "waits": wait(run, "W", 1),
+        "children": child(run, "K", 1),
         "collects": collect(run, 1),
         "parks": park(run, "W", "z"),
         "releases": end(run),
@@ -219,7 +221,9 @@ def test_a_look_reads_the_workers_own_tasks(crowd: Crowd) -> None:
     crowd.reads_at_most(tasks.look(crowd.worker), indexed=40)
 
 
-@pytest.mark.parametrize("sweep", SWEEPS, ids=["fire_due", "mark_dead", "requeue_dead", "end_overdue"])
+@pytest.mark.parametrize(
+    "sweep", SWEEPS, ids=["fire_due", "mark_dead", "requeue_dead", "end_overdue", "cancel_children"]
+)
 def test_a_sweep_with_nothing_to_do_reads_next_to_nothing(crowd: Crowd, sweep: Statement[Any]) -> None:
     crowd.reads_at_most(sweep, indexed=40, scanned=10)
 

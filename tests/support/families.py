@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from tests.support.workflows import CardDeclined, count, finish, take_effect
-from zart_core import DeadlineExceeded, ExecutionCancelled, context, sleep, wait_for_event
+from zart_core import DeadlineExceeded, ExecutionCancelled, Failure, context, saga, sleep, wait_for_event
 from zart_decorators import detached, durable, step
 
 
@@ -171,3 +171,30 @@ async def messenger() -> str:
     sent = await detached(child.call(4))
     await say("after")
     return sent.execution_id
+
+
+async def _apologise(failure: Failure, n: int) -> str:
+    """Run a child, as a body may."""
+    return f"{failure.type}: {await double(n)}"
+
+
+@durable("fragile", on_failure=_apologise)
+async def fragile(n: int) -> str:
+    """Fail while a child is open."""
+    task = asyncio.create_task(listener())
+    await sleep("nap", "100ms")
+    raise LookupError("done" if task.done() else "enough")
+
+
+@durable("booking")
+async def booking() -> str:
+    """Do something that is to be undone, then wait."""
+    async with saga() as s:
+        await finish(1)
+        s.on_rollback(lambda: finish(-1))
+        return await wait_for_event("said", str)
+
+
+@durable("agency")
+async def agency() -> str:
+    return await booking()

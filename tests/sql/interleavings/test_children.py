@@ -29,6 +29,15 @@ def children(scene: Scene, run: UUID) -> list[UUID]:
     return [run_id for (run_id,) in rows]
 
 
+def register(scene: Scene, *, on_failure: bool = False, on_cancel: bool = False) -> None:
+    scene.sql(
+        "INSERT INTO zart_workflows (workflow, version, parameters, required, current, queue, priority, on_failure, "
+        "on_cancel, max_crashes) VALUES ('wf', '1', '{}', '{}', true, 'default', 0, %s, %s, 5)",
+        on_failure,
+        on_cancel,
+    )
+
+
 def cancel_children(scene: Scene, limit: int = 100) -> int:
     return scene.do(tasks.cancel_children(limit))
 
@@ -424,6 +433,43 @@ def test_the_children_of_a_dead_workers_cancelled_run_are_left(
     assert scene.run_state(run) == "cancelled"
     assert cancel_children(scene) == 1
     assert scene.run_state(born) == "cancelled"
+
+
+def test_a_child_of_a_body_that_has_failed_tells_its_handler_nothing(
+    scene: Scene, parent: tuple[UUID, UUID]
+) -> None:
+    worker, run = parent
+    register(scene, on_failure=True)
+    scene.flush(worker, children=[child(run, CALL, 1), child(run, ":wf#1", 2)])
+    first, second = (task.run_id for task in scene.claim(worker))
+    scene.flush(worker, ends=[end(first)])  # has come, and no body has seen it
+
+    assert verdicts(scene.flush(worker, ends=[end(run, state="failed")])) == ["released"]
+    assert scene.journal(run) == {}
+    assert cancel_children(scene) == 1
+    scene.claim(worker)
+    scene.flush(worker, children=[child(run, "!:wf#0", 3, epoch=2)], parks=[park(run, "!:wf#0", epoch=2)])
+    scene.flush(worker, ends=[end(second, state="cancelled")])
+
+    assert scene.task(run, "state::text, phase::text") == ("w", "f")
+    assert scene.run_state(run) == "waiting"
+    (own,) = (task.run_id for task in scene.claim(worker))
+    scene.flush(worker, ends=[end(own)])
+    assert scene.journal(run) == {"!:wf#0": ("o", None)}
+
+
+def test_a_child_that_is_handed_to_its_own_handler_is_cancelled_once(
+    scene: Scene, parent: tuple[UUID, UUID]
+) -> None:
+    worker, run = parent
+    scene.flush(worker, children=[child(run, CALL, 1)])
+    (born,) = (task.run_id for task in scene.claim(worker))
+    register(scene, on_cancel=True)
+    scene.flush(worker, parks=[park(born, ":never#0")], ends=[end(run)])
+
+    assert cancel_children(scene) == 1
+    assert scene.task(born, "state::text, phase::text") == ("r", "c")
+    assert (left(scene), cancel_children(scene)) == (0, 0)
 
 
 def test_a_run_that_waits_for_a_child_is_waiting_until_that_has_come(

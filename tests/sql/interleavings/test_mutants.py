@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
+from uuid import UUID
 
 import psycopg
 import pytest
+from tests.sql.interleavings import test_children as children
 from tests.sql.interleavings import test_events as events
 from tests.sql.interleavings import test_fence as fence
 from tests.sql.interleavings import test_turns as turns
@@ -25,6 +27,92 @@ class Mutant(NamedTuple):
     old: str
     new: str
     killer: Callable[[Scene], None]
+
+
+CHILDREN: list[tuple[str, str, str, str, Callable[[Scene, tuple[UUID, UUID]], None]]] = [
+    (
+        "a birth does not ask whether the parent is to be cancelled",
+        "zart_bear_children_v1",
+        "AND t.cancel_requested_at IS NULL",
+        "",
+        children.test_a_cancel_that_comes_first_lets_nothing_be_born,
+    ),
+    (
+        "a birth does not look for a record",
+        "zart_bear_children_v1",
+        "AND NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = r.t AND s.ident = r.i OFFSET 0)",
+        "",
+        children.test_a_call_that_is_cancelled_in_the_flush_that_starts_it_starts_nothing,
+    ),
+    (
+        "a birth does not need the parent's row",
+        "zart_standing_v1",
+        "WHEN p_task = ANY (p_held) THEN 'own'",
+        "WHEN true THEN 'own'",
+        children.test_a_birth_whose_parent_is_held_is_busy_and_nothing_waits,
+    ),
+    (
+        "an end leaves its children alone",
+        "zart_close_body_v1",
+        "PERFORM zart_leave_children_v1(p_runs);",
+        "",
+        children.test_a_birth_beside_the_end_in_one_flush_is_found_by_the_end,
+    ),
+    (
+        "the end of a body keeps what it has not seen of its children",
+        "zart_close_body_v1",
+        "s.kind IN ('w', 'k')",
+        "s.kind = 'w'",
+        children.test_a_child_of_a_body_that_has_failed_tells_its_handler_nothing,
+    ),
+    (
+        "a child tells whatever follows the body that asked for it",
+        "zart_tell_parent_v1",
+        "AND t.phase = p_phase",
+        "",
+        children.test_a_child_of_a_body_that_has_failed_tells_its_handler_nothing,
+    ),
+    (
+        "an end wakes its parent although that has given the child up",
+        "zart_tell_parent_v1",
+        "IF FOUND THEN",
+        "IF true THEN",
+        children.test_the_end_of_a_child_that_was_given_up_does_not_wake_its_parent,
+    ),
+    (
+        "a cancel of a call leaves its child alone",
+        "zart_flush_cancels_v1",
+        "zart_give_child_up_v1(v_item.x)",
+        "false",
+        children.test_a_detached_child_whose_call_the_body_gives_up_is_cancelled,
+    ),
+    (
+        "a held child blocks the way",
+        "zart_cancel_children_v1",
+        "UPDATE zart_cancellations SET cancellation_id = DEFAULT WHERE cancellation_id = ANY (v_rows);",
+        "",
+        children.test_a_child_whose_row_somebody_holds_is_cancelled_later_and_holds_up_nobody,
+    ),
+    (
+        "cancelling waits for rows",
+        "zart_cancel_children_v1",
+        "ORDER BY t.task_id FOR UPDATE SKIP LOCKED",
+        "ORDER BY t.task_id FOR UPDATE",
+        children.test_a_child_whose_row_somebody_holds_is_cancelled_later_and_holds_up_nobody,
+    ),
+    (
+        "a child that was handed to its handler is cancelled again",
+        "zart_cancel_children_v1",
+        "c.task_id = ANY (v_ended)",
+        "false",
+        children.test_a_child_that_is_handed_to_its_own_handler_is_cancelled_once,
+    ),
+]
+
+
+def family(scene: Scene) -> tuple[UUID, UUID]:
+    worker = scene.worker()
+    return worker, scene.claimed_run(worker, tags={"team": "sky"})
 
 
 MUTANTS = [
@@ -304,6 +392,10 @@ MUTANTS = [
         lambda scene: turns.test_a_death_counts_unless_the_run_recorded_something_since_its_claim(
             scene, recorded=False, crashes=1
         ),
+    ),
+    *(
+        Mutant(name, function, old, new, lambda scene, killer=killer: killer(scene, family(scene)))  # type: ignore[misc]
+        for name, function, old, new, killer in CHILDREN
     ),
 ]
 
