@@ -37,6 +37,7 @@ async def test_with_keys_everything_under_v1_needs_one_and_nothing_else_does(
             ("GET", "/v1/executions/e/result"),
             ("POST", "/v1/executions/e/events/n"),
             ("POST", "/v1/executions/e/cancel"),
+            ("POST", "/v1/executions/e/unblock"),
             ("GET", "/v1/workflows"),
             ("GET", f"/v1/workflows?key={KEY}&access_token={KEY}"),
         ):

@@ -1,4 +1,4 @@
-"""Executions over HTTP: start, list, look at, cancel."""
+"""Executions over HTTP: start, list, look at, cancel, unblock."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+from tests.support.histories import block, execute
 from tests.support.problems import problem
 
+from zart_core import CurrentCall
 from zart_scheduler import Client, Worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("registered")]
@@ -319,3 +321,31 @@ async def test_cancel_of_a_completed_execution_is_a_conflict(
         ("shipped", "completed", "TRK-1"),
     ]
     assert "result" not in (await http.get("/v1/executions/order-A-1/steps")).json()["items"][0]
+
+
+async def test_a_blocked_execution_tells_both_sides_and_is_unblocked_by_an_accepted_call(
+    http: httpx2.AsyncClient, database_url: str
+) -> None:
+    here = "/v1/executions/order-A-1"
+    await http.post("/v1/executions", json=START)
+    assert (await http.get(here)).json()["divergence"] is None
+    current = CurrentCall("pay", "", ":pay#0", "step", None, "('A-1')", "flows.py:9 in fulfil")
+    block(database_url, "order-A-1", "the code changed", current)
+    told = (await http.get(here)).json()["divergence"]
+    assert (told["code"], told["reason"], told["recorded"]) == ("ZART-D005", "the code changed", None)
+    assert told["current"]["where"] == "flows.py:9 in fulfil"
+    assert told["remedies"][0]["command"] == "zart runs unblock order-A-1"
+
+    body: Any
+    for body in ({"accept": "ship"}, {"reset": "ship"}, {"accept": "pay", "reset": "pay"}, {"other": 1}, []):
+        problem(await http.post(f"{here}/unblock", json=body), 422)
+    answer = await http.post(f"{here}/unblock", json={"accept": "pay", "reason": "it is new"})
+    assert (answer.status_code, answer.json()) == (202, {"execution_id": "order-A-1", "state": "scheduled"})
+    ((actor, reason),) = execute(database_url, "SELECT actor, detail ->> 'reason' FROM zart_audit")
+    assert (str(actor).split()[0], reason) == ("http", "it is new")
+
+
+async def test_unblock_of_what_is_not_blocked_or_not_there(http: httpx2.AsyncClient) -> None:
+    await http.post("/v1/executions", json=START)
+    problem(await http.post("/v1/executions/order-A-1/unblock"), 409, "ZART-E008")
+    problem(await http.post("/v1/executions/nobody/unblock", json={}), 404, "ZART-E002")

@@ -27,6 +27,7 @@ POST /v1/executions/{execution_id}/events/{name}       send_event
 GET  /v1/executions/{execution_id}/result              get_result
 GET  /v1/executions/{execution_id}/runs                list_runs_of_execution
 GET  /v1/executions/{execution_id}/steps               list_steps
+POST /v1/executions/{execution_id}/unblock             unblock_execution
 GET  /v1/workflows                                     list_workflows
 """
 

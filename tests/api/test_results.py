@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import httpx2
-import psycopg
 import pytest
 from fastapi import FastAPI
+from tests.support.histories import block
 from tests.support.problems import problem
 
 from zart_api.deps import Services
@@ -100,12 +100,10 @@ async def test_a_failed_run_is_answered_with_its_failure(http: httpx2.AsyncClien
 
 
 async def test_a_blocked_run_is_a_conflict_that_says_why(http: httpx2.AsyncClient, database_url: str) -> None:
-    with psycopg.connect(database_url) as connection:
-        connection.execute("UPDATE zart_tasks SET state = 'b'")
-        connection.execute(
-            "UPDATE zart_execution_runs SET state = 'blocked', outcome = '\"the code changed\"'"
-        )
-    assert "the code changed" in problem(await http.get(f"{RESULT}?wait=25s"), 409, "ZART-E006")["detail"]
+    block(database_url, "e", "the code changed")
+    detail = problem(await http.get(f"{RESULT}?wait=25s"), 409, "ZART-E006")["detail"]
+    assert "the code changed" in detail
+    assert "`zart runs unblock e`" in detail
 
 
 async def test_waiting_requests_are_answered_when_the_server_stops(app: FastAPI) -> None:

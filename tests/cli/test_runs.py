@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Zart, data
+from tests.support.histories import block
 
 ORDER = '{"order_id": "1", "amount": 12.5}'
 
@@ -221,6 +222,30 @@ def test_a_tree_shows_children_in_every_format_and_is_cancelled_as_a_whole(zart:
     assert zart("runs", "cancel", "tree").stdout == "tree is cancelled\n"
     assert data(zart("runs", "show", "tree~/:nap#0", "-o", "json"))["state"] == "cancelled"
     assert zart("runs", "tree", "no such tree").exit_code == 4
+
+
+def test_a_blocked_run_leaves_with_12_and_goes_on_when_it_is_unblocked(zart: Zart, served: str) -> None:
+    waiting_order(zart, "stuck")
+    block(served, "stuck", "the code changed")
+    for words in (("wait",), ("result",)):
+        blocked = zart("runs", *words, "stuck")
+        assert blocked.exit_code == 12
+        assert "is blocked: the code changed" in blocked.stderr
+        assert "`zart runs unblock stuck`" in blocked.stderr
+    shown = zart("runs", "show", "stuck").stdout
+    assert "ZART-D005: the code changed" in shown
+    assert "repair: zart runs unblock stuck" in shown
+
+    assert zart("runs", "unblock", "stuck", "--accept", "pay").exit_code == 2
+    unknown = zart("runs", "unblock", "stuck", "--reset", "nothing")
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
+    assert "it has: pay" in unknown.stderr
+    repaired = zart("runs", "unblock", "stuck", "--reset", "pay", "--reason", "charged by hand")
+    assert (repaired.exit_code, repaired.stdout) == (0, "stuck tries again\n"), repaired.stderr
+    zart("events", "send", "stuck", "shipped", "-d", '{"tracking_number": "T"}')
+    assert data(zart("runs", "wait", "stuck"))["tracking"] == "T"
+    assert zart("runs", "unblock", "stuck").exit_code == 5
+    assert zart("runs", "unblock", "nobody").exit_code == 4
 
 
 def test_watch_draws_until_the_end(zart: Zart) -> None:

@@ -12,7 +12,7 @@ from tests.support.memory_host import MemoryHost
 from tests.support.memory_store import MemoryStore
 from tests.support.virtual_time import InlineExecutor
 
-from zart_core import Failure, Step, Workflow, faults
+from zart_core import DivergenceDetails, Failure, Step, Workflow, divergence, faults
 from zart_core.executor import ActiveRun
 from zart_core.items import Item
 from zart_core.journal import Record
@@ -68,7 +68,16 @@ class Life:
     def reason(self) -> str:
         """Why it is blocked or was cancelled."""
         assert self.payload is not None
+        if self.state == "blocked":
+            return self.divergence.reason
         return str(json.loads(self.payload))
+
+    @property
+    def divergence(self) -> DivergenceDetails:
+        """All that is told of why it is blocked."""
+        assert self.state == "blocked", self
+        assert self.payload is not None
+        return divergence.load(self.payload)
 
 
 def live(

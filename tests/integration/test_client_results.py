@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from tests.support.histories import block, end, execute
 
 from zart_core import (
+    Divergence,
     ExecutionBlocked,
     ExecutionCancelled,
     ExecutionFailed,
@@ -117,10 +118,15 @@ async def test_what_has_ended_otherwise_cannot_be_cancelled(client: Client, data
 async def test_a_blocked_run_tells_why(client: Client, database_url: str) -> None:
     handle = await client.start(ship, "7", execution_id="x")
     block(database_url, "x", "the code has changed")
-    with pytest.raises(ExecutionBlocked, match="the code has changed"):
+    with pytest.raises(ExecutionBlocked, match="the code has changed") as blocked:
         await handle.result()
     details = await handle.describe()
-    assert (details.state, details.divergence) == (RunState.BLOCKED, "the code has changed")
+    assert details.state is RunState.BLOCKED
+    assert details.divergence is not None
+    assert details.divergence.reason == "the code has changed"
+    assert blocked.value.divergence == details.divergence
+    assert isinstance(blocked.value.__cause__, Divergence)
+    assert blocked.value.__cause__.code == details.divergence.code == "ZART-D005"
 
 
 async def test_patience_ends_without_harm(client: Client, database_url: str) -> None:

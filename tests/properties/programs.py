@@ -178,7 +178,9 @@ async def run(node: Node, x: int = 1) -> int:
     """Do what the program says; return a value that depends on everything it saw."""
     kind = node[0]
     if kind == "new":
-        await given_up(bare().named("new"))
+        await given_up(
+            work("new", x).named("new")
+        )  # a call like its neighbour would be taken for it, renamed
         return x
     if kind in _SHAPES:
         return await _SHAPES[kind](node[2], node[1], x)

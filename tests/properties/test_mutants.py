@@ -108,9 +108,9 @@ def early_start(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
 def lost_record(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
     chance = random.Random(1)
 
-    def lossy(records: tuple[Record, ...], attempts: Any = ()) -> Journal:
+    def lossy(records: tuple[Record, ...], *more: Any) -> Journal:
         drop = chance.randrange(len(records)) if len(records) > 2 else -1
-        return Journal([record for i, record in enumerate(records) if i != drop], attempts)
+        return Journal([record for i, record in enumerate(records) if i != drop], *more)
 
     patch.setattr(executor, "Journal", lossy)
     return MemoryHost

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID, uuid4
@@ -318,6 +318,13 @@ def end(
     run: UUID, *, epoch: int = 1, state: str = "completed", payload: str | None = '"r"'
 ) -> dict[str, Any]:
     return {"t": run, "e": epoch, "s": state, "p": payload}
+
+
+def block(
+    run: UUID, details: Mapping[str, Any] | None = None, *, epoch: int = 1, now: bool = True
+) -> dict[str, Any]:
+    """A run that cannot go on; unless `now`, others are to try first."""
+    return {"t": run, "e": epoch, "p": json.dumps(details or {"code": "ZART-D005"}), "now": now}
 
 
 def attempt(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from tests.sql.scene import Scene, claim, end, nap, park, step, turn, wait
 
@@ -165,10 +167,10 @@ def test_a_delayed_start_is_scheduled_until_its_time(scene: Scene) -> None:
     run = scene.start(delay=0.2)
     assert scene.run_state(run) == "scheduled"
     assert scene.claim(worker) == []
-    assert scene.do(tasks.fire_due(10)) == 0
+    assert scene.do(tasks.fire_due(uuid4(), 10)) == 0
 
     scene.wait_past("SELECT max(due_at) FROM zart_tasks")
-    assert scene.do(tasks.fire_due(10)) == 1
+    assert scene.do(tasks.fire_due(uuid4(), 10)) == 1
     assert [task.run_id for task in scene.claim(worker)] == [run]
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from tests.sql.scene import Scene, end, park, wait
+from tests.sql.scene import Scene, block, end, park, wait
 
 from zart_scheduler.store import executions
 from zart_scheduler.store.executions import Started
@@ -157,7 +157,7 @@ def test_a_cancel_of_a_run_without_an_owner_ends_it_at_once(scene: Scene, how: s
     if how == "parked":
         scene.flush(worker, parks=[park(run, "W")])
     if how == "blocked":
-        scene.flush(worker, blocks=[end(run)])
+        scene.flush(worker, blocks=[block(run)])
 
     assert scene.do(executions.cancel(str(run), "no longer wanted")) == ("cancelled", "cancelled")
 
@@ -181,7 +181,7 @@ def test_an_event_for_a_blocked_run_is_accepted(scene: Scene) -> None:
     worker = scene.worker()
     run = scene.claimed_run(worker)
     scene.flush(worker, waits=[wait(run, "W", 1)])
-    scene.flush(worker, blocks=[end(run)])
+    scene.flush(worker, blocks=[block(run)])
 
     assert scene.deliver(run).status == "consumed"
     assert scene.task(run) == "b"

@@ -10,6 +10,7 @@ import pytest
 from tests.sql.scene import (
     Scene,
     attempt,
+    block,
     collect,
     drop,
     end,
@@ -152,14 +153,14 @@ def test_a_checkpoint_sent_again_is_recognised_whatever_it_did_to_the_run(scene:
 def test_a_block_sent_again_is_recognised(scene: Scene) -> None:
     worker = scene.worker()
     run = scene.claimed_run(worker)
-    blocks = [end(run, payload='"two sides"')]
+    blocks = [block(run, {"two": "sides"})]
 
     assert verdicts(scene.flush(worker, blocks=blocks)) == ["blocked"]
     assert verdicts(scene.flush(worker, resend=True, blocks=blocks)) == ["blocked"]
 
     assert scene.run_state(run) == "blocked"
     assert scene.task(run) == "b"
-    assert scene.sql("SELECT outcome FROM zart_execution_runs") == [(b'"two sides"',)]
+    assert scene.sql("SELECT divergence FROM zart_execution_runs") == [({"two": "sides"},)]
 
 
 def test_an_end_of_another_owner_is_not_taken_for_ones_own(scene: Scene) -> None:
@@ -186,7 +187,7 @@ def test_an_item_of_a_lost_run_is_lost_each(scene: Scene) -> None:
         collects=[collect(run, 4)],
         parks=[park(run, "W")],
         releases=[end(run)],
-        blocks=[end(run)],
+        blocks=[block(run)],
         ends=[end(run)],
     )
 

@@ -11,7 +11,21 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from tests.sql.scene import Scene, Session, child, claim, collect, drop, end, flush, nap, park, step, wait
+from tests.sql.scene import (
+    Scene,
+    Session,
+    block,
+    child,
+    claim,
+    collect,
+    drop,
+    end,
+    flush,
+    nap,
+    park,
+    step,
+    wait,
+)
 from tests.support.database import _database
 
 from zart_scheduler.store import executions, runs, steps, tasks, workers
@@ -122,7 +136,7 @@ class Crowd:
 
 
 SWEEPS: list[Statement[Any]] = [
-    tasks.fire_due(100),
+    tasks.fire_due(uuid4(), 100),
     workers.mark_dead(5),
     tasks.requeue_dead(100),
     tasks.end_overdue(100, 5, b"1"),
@@ -209,7 +223,7 @@ def test_an_item_of_a_run_with_a_long_history_reads_a_few_rows(crowd: Crowd, gro
         "collects": collect(run, 1),
         "parks": park(run, "W", "z"),
         "releases": end(run),
-        "blocks": end(run),
+        "blocks": block(run),
         "ends": end(run),
         "attempts": {"t": run, "e": 1, "i": "s", "a": 1, "k": "s", "d": 1, "x": "1", "w": None, "l": None},
     }[group]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from uuid import uuid4
 
 import pytest
 from psycopg import AsyncConnection
@@ -47,6 +48,6 @@ async def test_statements_run_on_async_connections_too(scene: Scene) -> None:
     async with await AsyncConnection.connect(
         scene.url, autocommit=True, prepare_threshold=None
     ) as connection:
-        assert await run(connection, tasks.fire_due(10)) == 0
+        assert await run(connection, tasks.fire_due(uuid4(), 10)) == 0
         assert await run(connection, executions.cancel("nobody")) == ("unknown", None)
         assert await run(connection, executions.hint(executions.DONE_CHANNEL)) is None  # type: ignore[func-returns-value]  # that is the point

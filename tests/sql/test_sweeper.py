@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from tests.sql.scene import Scene, claim, end, flush, nap, park, step, turn, verdicts, wait
+from tests.sql.scene import Scene, block, claim, end, flush, nap, park, step, turn, verdicts, wait
 
 from zart_scheduler.store import executions, tasks, workers
 from zart_scheduler.store.tasks import Handler, Look
@@ -179,7 +179,7 @@ def test_timers_fire_when_due_in_bounded_batches(scene: Scene) -> None:
     scene.wait_past("SELECT min(due_at) FROM zart_tasks")
     scene.wait_past("SELECT max(due_at) FROM (SELECT due_at FROM zart_tasks ORDER BY due_at LIMIT 3) t")
 
-    assert [scene.do(tasks.fire_due(2)) for _ in range(3)] == [2, 1, 0]
+    assert [scene.do(tasks.fire_due(uuid4(), 2)) for _ in range(3)] == [2, 1, 0]
     assert sorted(scene.task(run) for run in runs) == ["r", "r", "r", "w"]
 
 
@@ -194,7 +194,7 @@ def test_a_run_without_an_owner_is_failed_when_its_deadline_passes(scene: Scene,
     group, item = {
         "ready": ("releases", end(run)),
         "parked": ("parks", park(run, "W")),
-        "blocked": ("blocks", end(run)),
+        "blocked": ("blocks", block(run)),
     }[how]
     scene.flush(worker, {group: [item]})
     set_deadline(scene, run, 60)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.sql.scene import Scene, end, nap, park, step, wait
+from uuid import uuid4
+
+from tests.sql.scene import Scene, block, end, nap, park, step, wait
 
 from zart_scheduler.store import executions, tasks
 
@@ -12,21 +14,21 @@ def test_the_state_of_a_run_follows_its_life(scene: Scene) -> None:
     run = scene.start(delay=600)
     seen = [scene.run_state(run)]
     scene.sql("UPDATE zart_tasks SET due_at = clock_timestamp()")
-    scene.do(tasks.fire_due(10))
+    scene.do(tasks.fire_due(uuid4(), 10))
     seen.append(scene.run_state(run))
     scene.claim(worker)
     seen.append(scene.run_state(run))
     scene.flush(worker, steps=[nap(run, "z", 600)], parks=[park(run, "z")])
     seen.append(scene.run_state(run))
     scene.sql("UPDATE zart_tasks SET due_at = clock_timestamp()")
-    scene.do(tasks.fire_due(10))
+    scene.do(tasks.fire_due(uuid4(), 10))
     scene.claim(worker)
     scene.flush(worker, waits=[wait(run, "W", 1, epoch=2)], parks=[park(run, "W", epoch=2)])
     seen.append(scene.run_state(run))
     scene.deliver(run)
     seen.append(scene.run_state(run))
     scene.claim(worker)
-    scene.flush(worker, blocks=[end(run, epoch=3)])
+    scene.flush(worker, blocks=[block(run, epoch=3)])
     seen.append(scene.run_state(run))
     scene.do(executions.cancel(str(run)))
     seen.append(scene.run_state(run))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
+from zart_core import CurrentCall, divergence
 from zart_core.spi import record
 from zart_scheduler.store import workflows
 from zart_scheduler.store.statement import run_sync
@@ -60,18 +62,19 @@ def end(url: str, execution_id: str, state: str, outcome: Any = None) -> None:
     )
 
 
-def block(url: str, execution_id: str, reason: str) -> None:
-    """Block an execution's current run."""
+def block(url: str, execution_id: str, reason: str, current: CurrentCall | None = None) -> None:
+    """Block an execution's current run, at a call of today's code or at none."""
+    details = divergence.without_record(divergence.STUCK, reason, execution_id)
     execute(
         url,
         """
         WITH blocked AS (
-          UPDATE zart_execution_runs r SET state = 'blocked', outcome = %s
+          UPDATE zart_execution_runs r SET state = 'blocked', divergence = %s::jsonb
             FROM zart_executions e WHERE e.execution_id = %s AND r.run_id = e.current_run_id
           RETURNING r.run_id)
         UPDATE zart_tasks t SET state = 'b', epoch = 1 FROM blocked WHERE t.task_id = blocked.run_id
         """,
-        json.dumps(reason).encode(),
+        divergence.dump(replace(details, current=current)).decode(),
         execution_id,
     )
 

@@ -285,6 +285,7 @@ class MemoryHost:
             outcome=self.store.outcome,
             records=tuple(replace(record) for record in self.records.values()),
             attempts=tuple(self._attempts()),
+            accepted=frozenset(self.store.accepted),
         )
 
     def _attempts(self) -> Iterable[AttemptRecord]:

@@ -32,6 +32,7 @@ class Wait:
 
     name: str
     deadline: float | None
+    sequence: int
 
 
 @dataclass
@@ -76,6 +77,9 @@ class MemoryStore:
     """How the body ended, if a handler follows."""
     handlers: Mapping[str, Phase] = field(default_factory=dict)
     """What follows which end of the body."""
+    orphans: tuple[str, ...] = ()
+    accepted: set[str] = field(default_factory=set)
+    """Calls that somebody has vouched for."""
 
     def copy(self) -> MemoryStore:
         """Return an independent copy, as a crash at this moment would leave it."""
@@ -142,6 +146,7 @@ class MemoryStore:
                 self.awaited = item.awaited
                 return Answer("unparked" if stays else "parked")
             case EndItem():
+                self.orphans = (*self.orphans, *item.orphans)
                 return self.end(item.state, item.payload, undo=item.undo)
             case BlockItem():
                 self.ending = ("blocked", item.payload)
@@ -170,7 +175,9 @@ class MemoryStore:
         for identity, wait in list(self.waits.items()):
             if wait.deadline is not None and wait.deadline <= now:
                 del self.waits[identity]
-                self.records[identity] = Record(identity, Kind.EVENT, Outcome.TIMEOUT, None, None)
+                self.records[identity] = Record(
+                    identity, Kind.EVENT, Outcome.TIMEOUT, None, None, sequence=wait.sequence
+                )
         come = [
             replace(r, turn=turn) for r in self.records.values() if r.turn is None and self._has_come(r, now)
         ]
@@ -204,9 +211,10 @@ class MemoryStore:
         for mail in self.mailbox:
             if mail.name == item.name:
                 self.mailbox.remove(mail)
-                met = self._consume(item.identity, mail, item.turn)
+                met = self._consume(item.identity, item.sequence, mail, item.turn)
                 return Answer(records=[replace(met)])
-        self.waits[item.identity] = Wait(item.name, None if item.timeout is None else now + item.timeout)
+        deadline = None if item.timeout is None else now + item.timeout
+        self.waits[item.identity] = Wait(item.name, deadline, item.sequence)
         return Answer()
 
     def _child(self, item: ChildItem) -> Answer:
@@ -227,7 +235,9 @@ class MemoryStore:
         self.children.pop(item.identity, None)
         known = self.records.get(item.identity)
         turn = known.turn if known is not None and known.turn is not None else item.turn
-        self.records[item.identity] = Record(item.identity, item.kind, Outcome.CANCELLED, turn, None)
+        self.records[item.identity] = Record(
+            item.identity, item.kind, Outcome.CANCELLED, turn, None, sequence=item.sequence
+        )
         freed = self.consumed.pop(item.identity, None)
         if freed is not None:
             self._offer(freed, now)
@@ -237,12 +247,12 @@ class MemoryStore:
         for identity, wait in self.waits.items():
             if wait.name == mail.name and (wait.deadline is None or wait.deadline > now):
                 del self.waits[identity]
-                self._consume(identity, mail, None)
+                self._consume(identity, wait.sequence, mail, None)
                 return
         self.mailbox.append(mail)
         self.mailbox.sort(key=lambda m: m.number)
 
-    def _consume(self, identity: str, mail: Mail, turn: int | None) -> Record:
-        record = Record(identity, Kind.EVENT, Outcome.OK, turn, mail.payload)
+    def _consume(self, identity: str, sequence: int, mail: Mail, turn: int | None) -> Record:
+        record = Record(identity, Kind.EVENT, Outcome.OK, turn, mail.payload, sequence=sequence)
         self.records[identity], self.consumed[identity] = record, mail
         return record

@@ -21,6 +21,7 @@ EXPECTED = {
     "ExecutionNotFound": 404,
     "ExecutionConflict": 409,
     "ExecutionBlocked": 409,
+    "Divergence": 409,
     "RunFinished": 409,
     "IllegalTransition": 409,
     "PayloadInvalid": 422,

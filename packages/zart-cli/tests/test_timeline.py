@@ -7,9 +7,13 @@ from zart_cli.settings import TimeStyle
 from zart_cli.timeline import Look, brief, draw_execution, next_command
 from zart_core import (
     AttemptDetails,
+    CurrentCall,
+    DivergenceDetails,
     EventDetails,
     ExecutionDetails,
     Failure,
+    RecordedCall,
+    Remedy,
     RunState,
     RunSummary,
     StepDetails,
@@ -175,9 +179,27 @@ def test_a_cancelled_run_shows_the_reason_and_no_traceback() -> None:
 
 
 def test_a_blocked_run_shows_why() -> None:
-    assert "step pay was recorded" in drawn(
-        execution(state=RunState.BLOCKED, divergence="step pay was recorded")
+    divergence = DivergenceDetails(
+        "ZART-D002",
+        "':pay#1' is recorded with other arguments",
+        "another order",
+        RecordedCall("pay", "", ":pay#1", "step", "ok", "ab" * 16, START, "worker-1"),
+        CurrentCall("pay", "", ":pay#1", "step", "cd" * 16, "('8',)", "/app/flows.py:9 in order"),
+        [Remedy("zart runs unblock order-7 --accept pay", "takes the record"), Remedy("zart x", "other")],
     )
+    text = drawn(execution(state=RunState.BLOCKED, divergence=divergence))
+    assert "ZART-D002: ':pay#1' is recorded with other arguments" in text
+    assert "step pay (:pay#1), ok 2m ago by worker-1, arguments abababab" in text
+    assert "step pay('8',) (:pay#1) at /app/flows.py:9 in order, arguments cdcdcdcd" in text
+    assert "another order" in text
+    assert "repair: zart runs unblock order-7 --accept pay  takes the record" in text
+    assert "or:     zart x  other" in text
+    assert "next:" not in text
+
+
+def test_a_run_that_met_not_all_of_its_records_names_the_others() -> None:
+    text = drawn(execution(state=RunState.COMPLETED, orphans=["pay#1", "ship"]))
+    assert "pay#1, ship: recorded, and no call" in text
 
 
 def test_a_message_cannot_steer_the_terminal() -> None:

@@ -12,7 +12,9 @@ import pytest
 import zart_core
 from zart_core import errors
 from zart_core.errors import ZartError
-from zart_core.records import Failure
+from zart_core.records import DivergenceDetails, Failure
+
+DETAILS = DivergenceDetails("ZART-D005", "it waits", "a deploy", None, None, [])
 
 FACTS: dict[str, Any] = {
     "str": "x",
@@ -21,6 +23,8 @@ FACTS: dict[str, Any] = {
     "float": 2.5,
     "Iterable[str]": ["b", "a"],
     "Iterable[tuple[str, str]]": [("pay", "flows.py:7")],
+    "DivergenceDetails": DETAILS,
+    "DivergenceDetails | None": DETAILS,
     "Failure": Failure("error", "ValueError", "no", "Traceback ..."),
 }
 """A fact for each annotation of an error's parameters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,13 +10,24 @@ import pytest
 from zart_core import errors
 from zart_core.errors import ZartError
 from zart_core.faults import record, restore
-from zart_core.records import Failure
+from zart_core.records import DivergenceDetails, Failure, RecordedCall, Remedy
+
+DETAILS = DivergenceDetails(
+    "ZART-D001",
+    "it changed",
+    "a deploy",
+    RecordedCall("x", ".0", ".0:x#1", "step", "ok", "ab", datetime(2030, 1, 31, tzinfo=UTC), "w"),
+    None,
+    [Remedy("zart runs unblock x", "try again")],
+)
 
 
 def facts(cls: type[ZartError]) -> tuple[Any, ...]:
     known: dict[str, Any] = {
         "calls": [("charge", "a.py:1")],
         "column": 1,
+        "details": DETAILS,
+        "divergence": DETAILS,
         "crashes": 5,
         "failure": Failure("error", "ValueError", "m", "trace"),
         "found": None,

@@ -50,3 +50,32 @@ def test_a_value_that_is_known_already_is_no_part_of_what_is_recorded() -> None:
 
 def test_each_kind_has_a_word_for_people() -> None:
     assert [kind.label for kind in Kind] == ["step", "capture", "sleep", "event", "saga", "child"]
+
+
+def numbered(identity: str, sequence: int) -> Record:
+    return Record(identity, Kind.STEP, Outcome.OK, 1, b"1", sequence=sequence)
+
+
+def test_records_that_were_there_at_first_are_unmet_until_they_are_met() -> None:
+    journal = Journal([numbered(":b#0", 1), numbered(":a#0", 2)])
+    journal.add(numbered(":late#0", 3))
+    assert journal.unmet() == [":b#0", ":a#0"]
+    assert (journal.is_unmet(":b#0"), journal.is_unmet(":late#0")) == (True, False)
+    journal.meet(":b#0")
+    journal.meet(":nothing#0")
+    assert (journal.unmet(), journal.has_unmet) == ([":a#0"], True)
+    journal.meet(":a#0")
+    assert not journal.has_unmet
+    assert sorted(journal.identities()) == [":a#0", ":b#0", ":late#0"]
+
+
+def test_the_unmet_records_of_a_scope_come_in_the_order_of_their_calls() -> None:
+    journal = Journal(
+        [numbered(f":{name}#0", at) for at, name in enumerate("dcba")] + [numbered(".0:x#0", 0)]
+    )
+    assert [record.identity for record in journal.unmet_in("")] == [":d#0", ":c#0", ":b#0", ":a#0"]
+    journal.meet(":d#0")
+    journal.meet(":b#0")
+    assert [record.identity for record in journal.unmet_in("")] == [":c#0", ":a#0"]
+    assert [record.identity for record in journal.unmet_in(".0")] == [".0:x#0"]
+    assert list(journal.unmet_in(".1")) == []

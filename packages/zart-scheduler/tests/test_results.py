@@ -14,6 +14,7 @@ from zart_core import (
     StoreUnavailable,
     UsageError,
     ZartError,
+    divergence,
 )
 from zart_core.spi import record
 from zart_scheduler import results
@@ -143,7 +144,8 @@ async def test_an_ending_is_a_value_or_an_error() -> None:
         result_of(Ending("x", "failed", record(LookupError("gone"))), None)
     with pytest.raises(ExecutionCancelled, match="because"):
         result_of(Ending("x", "cancelled", b'"because"'), None)
-    with pytest.raises(ExecutionBlocked, match="no reason was recorded"):
-        result_of(Ending("x", "blocked", None), None)
+    details = divergence.dump(divergence.without_record(divergence.STUCK, "it waits for nothing", "x"))
+    with pytest.raises(ExecutionBlocked, match="it waits for nothing"):
+        result_of(Ending("x", "blocked", details), None)
     with pytest.raises(ZartError, match="unknown state"):
         result_of(Ending("x", "melted", None), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -89,7 +89,7 @@ def test_two_deliveries_to_one_wait_are_consumed_once(scene: Scene) -> None:
 def test_a_timeout_recorded_first_leaves_the_event_in_the_mailbox(scene: Scene) -> None:
     worker = scene.worker()
     run = waiting_run(scene, worker, timeout=0)
-    assert scene.do(tasks.fire_due(10)) == 1
+    assert scene.do(tasks.fire_due(uuid4(), 10)) == 1
     owner = scene.transaction()
     claimed = owner.do(tasks.claim(worker, UUID(int=1), queues=["default"], handlers=HANDLER, limit=5))
     assert claimed is not None
@@ -108,7 +108,7 @@ def test_a_wait_past_its_deadline_is_closed_also_before_its_timeout_is_recorded(
     run = waiting_run(scene, worker, timeout=0)
 
     assert scene.deliver(run).status == "kept"
-    assert scene.do(tasks.fire_due(10)) == 1
+    assert scene.do(tasks.fire_due(uuid4(), 10)) == 1
     scene.claim(worker)
 
     assert scene.journal(run) == {"W": ("t", turn(2, 0))}
@@ -122,7 +122,7 @@ def test_a_delivery_recorded_first_makes_the_timer_pass(scene: Scene) -> None:
     assert sender.do(send(run)).status == "consumed"
     scene.wait_past("SELECT max(deadline) FROM zart_waits")
 
-    timer = scene.session().later(tasks.fire_due(10))
+    timer = scene.session().later(tasks.fire_due(uuid4(), 10))
     assert not timer.blocked()
     assert timer.result() == 0
     sender.commit()

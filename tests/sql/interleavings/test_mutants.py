@@ -344,8 +344,8 @@ MUTANTS = [
     ),
     Mutant(
         "a freed event is not handed on",
-        "zart_flush_cancels_v1",
-        "v_heir := zart_meet_wait_v1(v_item.t, v_event.name, v_event.payload);",
+        "zart_free_event_v1",
+        "v_heir := zart_meet_wait_v1(p_run, v_event.name, v_event.payload);",
         "",
         turns.test_the_event_of_a_cancelled_wait_goes_to_the_oldest_open_wait_of_its_name,
     ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from tests.sql.scene import (
     Scene,
     attempt,
+    block,
     claim,
     collect,
     drop,
@@ -96,7 +97,7 @@ def test_a_users_open_transaction_holds_up_neither_steps_nor_sleeps_nor_other_ru
     )
     assert not checkpoint.blocked()
     assert verdicts(checkpoint.result()) == ["busy z2", "busy W", "turn z", "collected", "busy"]
-    for group, item in (("ends", end(run)), ("releases", end(run)), ("blocks", end(run))):
+    for group, item in (("ends", end(run)), ("releases", end(run)), ("blocks", block(run))):
         assert verdicts(scene.flush(worker, {group: [item]})) == ["busy"]
     assert scene.journal(run) == {"a": ("o", turn(1, 1)), "z": ("o", turn(1, 3))}
     assert scene.task(run) == "a"
@@ -333,10 +334,10 @@ def test_a_run_parks_on_a_sleep_until_it_is_due(scene: Scene) -> None:
     (parked, _) = scene.flush(worker, parks=[park(run, "z")])
     assert parked.verdict == "parked"
     assert 0 < (parked.secs or 0) <= 0.3
-    assert scene.do(tasks.fire_due(10)) == 0
+    assert scene.do(tasks.fire_due(uuid4(), 10)) == 0
 
     scene.wait_past("SELECT max(wake_at) FROM zart_steps")
-    assert scene.do(tasks.fire_due(10)) == 1
+    assert scene.do(tasks.fire_due(uuid4(), 10)) == 1
     scene.claim(worker)
     assert scene.journal(run) == {"z": ("o", turn(2, 0))}
 

@@ -18,7 +18,7 @@ _DESCRIPTION: Final = """Start durable executions, send them events, read what t
 Errors are `application/problem+json`; programs go by `code`. Ids are percent-encoded in paths:
 `order/7` is `order%2F7`.
 """
-_BODIES: Final[tuple[type[BaseModel], ...]] = (schemas.StartIn, schemas.CancelIn)
+_BODIES: Final[tuple[type[BaseModel], ...]] = (schemas.StartIn, schemas.CancelIn, schemas.UnblockIn)
 _REF: Final = "#/components/schemas/{model}"
 _FIRST_ERROR: Final = 400
 

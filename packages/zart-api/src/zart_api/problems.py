@@ -28,6 +28,7 @@ STATUS: Final[Mapping[type[errors.ZartError], int]] = {
     errors.ExecutionNotFound: 404,
     errors.ExecutionConflict: 409,
     errors.ExecutionBlocked: 409,
+    errors.Divergence: 409,
     errors.RunFinished: 409,
     errors.IllegalTransition: 409,
     errors.PayloadInvalid: 422,

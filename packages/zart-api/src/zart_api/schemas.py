@@ -74,6 +74,20 @@ class CancelIn(In):
     reason: str | None = Field(default=None, description="Kept with the execution.", max_length=1000)
 
 
+class UnblockIn(In):
+    """How a blocked execution is repaired; an empty object just lets it try again."""
+
+    accept: Text | None = Field(
+        default=None,
+        description="The call of today's code that it is blocked at: it runs as new, or takes its record in spite of "
+        "other arguments.",
+    )
+    reset: Text | None = Field(
+        default=None, description="The record to forget, and nothing else: its call runs again."
+    )
+    reason: str | None = Field(default=None, description="Kept in the audit.", max_length=1000)
+
+
 class FailureOut(Out):
     """How a step or run failed."""
 
@@ -148,6 +162,49 @@ class EventOut(Out):
     consumed_by: str | None
 
 
+class RecordedCallOut(Out):
+    """The side of a divergence that was recorded."""
+
+    name: str
+    scope: str
+    identity: str
+    kind: str
+    outcome: str
+    args: str | None = Field(description="Digest of the arguments.")
+    completed_at: datetime | None
+    worker: str | None
+
+
+class CurrentCallOut(Out):
+    """What today's code does where it diverges."""
+
+    name: str
+    scope: str
+    identity: str
+    kind: str
+    args: str | None = Field(description="Digest of the arguments.")
+    arguments: str | None = Field(description="Their text, cut short.")
+    where: str = Field(description="The source line.")
+
+
+class RemedyOut(Out):
+    """One way to repair a blocked run."""
+
+    command: str
+    effect: str
+
+
+class DivergenceOut(Out):
+    """Why a run is blocked."""
+
+    code: str = Field(description="`ZART-D001` to `ZART-D006`; stable.")
+    reason: str
+    cause: str = Field(description="The likely cause.")
+    recorded: RecordedCallOut | None
+    current: CurrentCallOut | None
+    remedies: list[RemedyOut]
+
+
 class ExecutionOut(Out):
     """An execution and its current run. `input` and `result` are there with `include=payloads` only."""
 
@@ -165,7 +222,7 @@ class ExecutionOut(Out):
     parent: str | None
     children: list[str]
     orphans: list[str]
-    divergence: str | None
+    divergence: DivergenceOut | None
     run: RunOut
     runs: list[RunOut]
     steps: list[StepOut]

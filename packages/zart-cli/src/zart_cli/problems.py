@@ -99,6 +99,7 @@ _RULES: tuple[tuple[type[BaseException], ExitCode, HTTPStatus, _Hint], ...] = (
     ),
     (errors.ExecutionCancelled, ExitCode.RUN_CANCELLED, HTTPStatus.CONFLICT, _SHOW),
     (errors.ExecutionBlocked, ExitCode.RUN_BLOCKED, HTTPStatus.CONFLICT, _SHOW),
+    (errors.Divergence, ExitCode.RUN_BLOCKED, HTTPStatus.CONFLICT, None),
     (
         errors.WaitTimeout,
         ExitCode.WAIT_TIMED_OUT,

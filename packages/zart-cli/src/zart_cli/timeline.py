@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from zart_cli.blocked import draw_divergence
 from zart_cli.plain import to_json
 from zart_cli.settings import TimeStyle
 from zart_cli.terminal import mark, printable, state_text
@@ -48,9 +49,9 @@ def draw_execution(details: ExecutionDetails, look: Look | None = None) -> Group
         parts += [Text(), *_steps(details, look)]
     if failures := list(_failures(details)):
         parts += [Text(), *failures]
-    if details.divergence:
-        parts += [Text(), Text(printable(details.divergence), style="yellow")]
-    if (hint := next_command(details)) is not None:
+    if details.divergence is not None:
+        parts += [Text(), *draw_divergence(details.divergence, look.moment)]
+    elif (hint := next_command(details)) is not None:
         parts += [Text(), Text.assemble(("next: ", _DIM), hint)]
     return Group(*parts)
 
@@ -65,8 +66,6 @@ def next_command(details: ExecutionDetails) -> str | None:
     name = shlex.quote(details.execution_id)
     if details.state is RunState.FAILED:
         return f"zart runs steps {name} -o json  shows every attempt in full"
-    if details.state is RunState.BLOCKED:
-        return f"zart runs cancel {name}  ends it; then start it anew under another id"
     if details.state.is_terminal:
         return None
     event = next((wait for wait in details.waiting_for if wait.kind == "event"), None)
@@ -124,6 +123,8 @@ def _fact_pairs(details: ExecutionDetails, look: Look) -> Iterator[tuple[str, st
         yield "result", brief(details.result)
     if pending := sum(event.state == "pending" for event in details.events):
         yield "events", f"{pending} not yet consumed"
+    if details.orphans:
+        yield "orphans", f"{', '.join(details.orphans)}: recorded, and no call of the code asked for it"
 
 
 def _times(details: ExecutionDetails, look: Look) -> Iterator[tuple[str, str]]:

@@ -108,6 +108,12 @@ class Call(Coroutine[Any, Any, R]):
         code, line = self._where
         return f"{code.co_filename}:{line} in {code.co_qualname}"
 
+    def identity_under(self, name: str) -> str:
+        """Return what its identity would be if it had another name."""
+        if self.key is not None:
+            return keyed_identity(self.scope.path, name, self.key)
+        return occurrence_identity(self.scope.path, name, self._occurrence)
+
     def _identify(self, name: str, key: str | None) -> None:
         """Reserve another name or key in place of the one reserved so far."""
         if self._body is None:
@@ -185,8 +191,9 @@ class StepCall(Call[R]):
     __slots__ = ()
 
     def named(self, name: str) -> Self:
-        """Record the step under another name."""
-        return self._changed(lambda: self._identify(check_name("step", name), self.key))
+        """Record the step under another name. Its aliases do not count then."""
+        self._changed(lambda: self._identify(check_name("step", name), self.key))
+        return self._with(lambda operation: operation.without_aliases())
 
     def keyed(self, key: str) -> Self:
         """Identify the call by `key` (1 to 255 characters) in place of its position among calls of its name.

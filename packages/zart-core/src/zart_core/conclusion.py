@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from zart_core import faults
+from zart_core import divergence, faults
 from zart_core.control import DeadlinePassed, RunCancelled
 from zart_core.errors import CallNotAwaited, DeadlineExceeded, PayloadError
 from zart_core.handlers import Phase
 from zart_core.items import BlockItem, EndItem
-from zart_core.records import Failure
+from zart_core.records import DivergenceDetails, Failure
 from zart_core.unwinding import Unwinding
 
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
+
+log = logging.getLogger("zart")
 
 Ending = tuple[str, bytes | None]
 
@@ -91,10 +94,19 @@ def failed(error: BaseException) -> Ending:
 
 def stopped(run: ActiveRun, unwinding: Unwinding) -> EndItem | BlockItem:
     """Return what is recorded of a run whose body was stopped by a signal."""
-    reason = to_json(unwinding.reason)
+    reason = unwinding.reason
     if unwinding.signal is RunCancelled:
-        return EndItem(run, "cancelled", reason, bool(run.sagas))
+        return EndItem(run, "cancelled", to_json(reason), bool(run.sagas))
     if unwinding.signal is DeadlinePassed:
         late = f"workflow {run.workflow.name!r} did not finish within its timeout"
         return EndItem(run, *failed(DeadlineExceeded(late)), bool(run.sagas))
-    return BlockItem(run, reason)
+    if isinstance(reason, DivergenceDetails):
+        log.warning("%r cannot go on with this worker's code: %s", run, reason.reason)
+        return BlockItem(run, divergence.dump(reason))
+    return broken(run, str(reason))
+
+
+def broken(run: ActiveRun, reason: str) -> BlockItem:
+    """Return what is recorded of a run that the engine, or the database, is at fault with."""
+    details = divergence.without_record(divergence.BROKEN, reason, run.execution_id)
+    return BlockItem(run, divergence.dump(details), at_once=True)

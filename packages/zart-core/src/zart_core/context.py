@@ -174,10 +174,11 @@ class Context:
         timeout_scope: str = "global",
         retry_on: ErrorTypes = (),
         no_retry_on: ErrorTypes = (),
+        aliases: tuple[str, ...] = (),
         **kwargs: Any,
     ) -> StepCall[Any]:
         """Make a call of `fn` as the step `name`; `args` and the other keywords are its arguments."""
-        options = (fn, name, retry, timeout, timeout_scope, retry_on, no_retry_on)
+        options = (fn, name, retry, timeout, timeout_scope, retry_on, no_retry_on, aliases)
         try:
             step = _step(*options)
         except TypeError:  # something of it cannot be hashed
@@ -194,6 +195,7 @@ def _step(
     timeout_scope: str,
     retry_on: ErrorTypes,
     no_retry_on: ErrorTypes,
+    aliases: tuple[str, ...],
 ) -> Step[..., Any]:
     return Step(
         fn,
@@ -203,6 +205,7 @@ def _step(
         timeout_scope=timeout_scope,
         retry_on=retry_on,
         no_retry_on=no_retry_on,
+        aliases=aliases,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -94,6 +94,7 @@ class Step(Generic[P, R]):
         timeout_scope: str = "global",
         retry_on: ErrorTypes = (),
         no_retry_on: ErrorTypes = (),
+        aliases: Sequence[str] = (),
         localns: Mapping[str, Any] | None = None,
     ) -> None:
         if not callable(fn):
@@ -117,6 +118,7 @@ class Step(Generic[P, R]):
         self._localns = dict(localns or {})
         self._codec: Codec | None = None
         self._template = _has_fields(self.name, self._binder.names)
+        self.aliases = _aliases(self.name, aliases, self._binder.names)
         for attribute in ("__module__", "__qualname__", "__doc__", "__wrapped__"):
             setattr(self, attribute, fn if attribute == "__wrapped__" else getattr(fn, attribute, None))
 
@@ -131,13 +133,20 @@ class Step(Generic[P, R]):
         if body is None:
             return StepCall(None, self.name, self._operation(args, kwargs))
         body.meet_step(self)
-        name = self.name
-        if self._template:
-            name = check_name("step", name.format_map(self._binder.defaults | arguments))
-        return StepCall(body, name, self._operation(args, kwargs), codec.args_hash(arguments))
+        name, aliases = self.name, self.aliases
+        if self._template or aliases:
+            values = self._binder.defaults | arguments
+            name = self._filled(name, values)
+            aliases = tuple(self._filled(alias, values) for alias in aliases)
+        return StepCall(body, name, self._operation(args, kwargs, aliases), codec.args_hash(arguments))
 
-    def _operation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepOperation:
-        return StepOperation(self, args, kwargs, self.policy, self.timeout, self.timeout_scope)
+    def _filled(self, name: str, values: Mapping[str, Any]) -> str:
+        return check_name("step", name.format_map(values)) if "{" in name or "}" in name else name
+
+    def _operation(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], aliases: tuple[str, ...] = ()
+    ) -> StepOperation:
+        return StepOperation(self, args, kwargs, self.policy, self.timeout, self.timeout_scope, aliases)
 
     def result_codec(self) -> Codec:
         """Return how results are stored, by the return annotation.
@@ -160,6 +169,16 @@ def _error_types(option: str, value: Any) -> ErrorTypes:
         if not (isinstance(item, type) and issubclass(item, BaseException)):
             raise ConfigurationError(f"{option} takes exception classes, not {item!r}")
     return types
+
+
+def _aliases(name: str, aliases: Sequence[str], parameters: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(aliases, str) or name in aliases:
+        raise ConfigurationError(
+            f"aliases of step {name!r} must be its former names, as in aliases=('charge',), not {aliases!r}"
+        )
+    for alias in aliases:
+        _has_fields(check_name("step", alias), parameters)
+    return tuple(aliases)
 
 
 def _has_fields(name: str, parameters: tuple[str, ...]) -> bool:
@@ -298,3 +317,15 @@ def check_same_step(known: Step[Any, Any], met: Step[Any, Any]) -> None:
     """
     if not same_definition(known, met):
         raise DuplicateName("step", met.name, describe(known.fn), describe(met.fn))
+
+
+def claim_names(step: Step[Any, Any], known: dict[str, Step[Any, Any]]) -> None:
+    """Enter `step` into `known` by its name and its aliases: a record must not be two steps'.
+
+    Raises:
+        DuplicateName: Another step has one of them.
+    """
+    for name in (step.name, *step.aliases):
+        other = known.setdefault(name, step)
+        if other.name != step.name or not same_definition(other, step):
+            raise DuplicateName("step", name, describe(other.fn), describe(step.fn))

@@ -8,6 +8,7 @@
       StepError            StepFailed  StepTimeout  NonRetryable
       EventTimeout  DeadlineExceeded  WaitTimeout
       PayloadError         PayloadInvalid  PayloadTooLarge
+      Divergence
       StoreError           StoreUnavailable  StoreConflict
 
 The facts are also `args`, so that every error survives `pickle` and `copy`. `StepTimeout`, `EventTimeout`,
@@ -17,16 +18,16 @@ The facts are also `args`, so that every error survives `pickle` and `copy`. `St
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zart_core.records import Failure
+    from zart_core.records import DivergenceDetails, Failure
 
 
 class ZartError(Exception):
     """Root of all errors that Zart raises. `code` is stable and meant for machines."""
 
-    code: ClassVar[str] = "ZART-Z000"
+    code: str = "ZART-Z000"
 
     def __init__(self, *facts: Any) -> None:
         super().__init__()
@@ -240,13 +241,16 @@ class ExecutionCancelled(ExecutionError):
 
 
 class ExecutionBlocked(ExecutionError):
-    """The engine refuses to guess how the run goes on and waits for a person."""
+    """The engine refuses to guess how the run goes on and waits for a person.
+
+    `divergence` has both sides and what repairs it; `reason` says the same in one line.
+    """
 
     code = "ZART-E006"
 
-    def __init__(self, execution_id: str, reason: str) -> None:
-        super().__init__(execution_id, reason)
-        self.reason = reason
+    def __init__(self, execution_id: str, reason: str, divergence: DivergenceDetails | None = None) -> None:
+        super().__init__(execution_id, reason, divergence)
+        self.reason, self.divergence = reason, divergence
 
     def __str__(self) -> str:
         return f"execution {self.execution_id!r} is blocked: {self.reason}"
@@ -390,6 +394,16 @@ class PayloadTooLarge(PayloadError):
             f"{self.what} takes {self.size:,} bytes when stored, the limit is {self.limit:,}; "
             f"store the data elsewhere and pass a reference to it"
         )
+
+
+class Divergence(ZartError):
+    """What a run has recorded does not fit today's code. `code` is that of its `details`."""
+
+    code = "ZART-D000"
+
+    def __init__(self, details: DivergenceDetails) -> None:
+        super().__init__(details)
+        self.details, self.code = details, details.code
 
 
 class StoreError(ZartError):

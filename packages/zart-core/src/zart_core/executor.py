@@ -13,13 +13,13 @@ from collections.abc import Coroutine, Iterable
 from contextvars import copy_context
 from typing import Any
 
-from zart_core import conclusion, starting
+from zart_core import conclusion, divergence, starting
 from zart_core.attempts import Attempts
 from zart_core.bodyloop import BodyLoop
 from zart_core.call import Call
 from zart_core.control import LeaseLost, RunBlocked, RunCancelled, Signal, Suspend
 from zart_core.current import ExecutionContext, body_var, step_var
-from zart_core.definition import Step, Workflow, check_same_step
+from zart_core.definition import Step, Workflow, claim_names
 from zart_core.delivery import TURN_BITS, Delivery, Waiting
 from zart_core.errors import CallNotAwaited, PayloadInvalid
 from zart_core.handlers import Phase, handler_arguments
@@ -27,8 +27,10 @@ from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
 from zart_core.items import CancelItem, EndItem, Item, ParkItem, RecordItem, ReleaseItem, WaitItem
 from zart_core.journal import UNSET, Journal, Kind, Outcome, Record
+from zart_core.meeting import Meeting
 from zart_core.outside import Outside
-from zart_core.replay import Decision, Diverged, Execute, Recorded, decide
+from zart_core.records import DivergenceDetails
+from zart_core.replay import Execute, Recorded
 from zart_core.saga import UNDO_SCOPE, Rollback, roll_back
 from zart_core.unwinding import Unwinding
 
@@ -51,7 +53,8 @@ class ActiveRun:
         self.workflow, self.host = workflow, host
         self.context = ExecutionContext.of(claimed)
         self._phase, self._outcome = claimed.phase, claimed.outcome
-        self.journal = Journal(claimed.phase.own(claimed.records), claimed.phase.own(claimed.attempts))
+        records, attempts = claimed.phase.own(claimed.records), claimed.phase.own(claimed.attempts)
+        self.journal = Journal(records, attempts, claimed.accepted)
         self.loop = BodyLoop(host.loop, self.advance, self)  # type: ignore[abstract] # the rest is refused by name
         self.open_calls: dict[int, Call[Any]] = {}
         self.reserved = 0
@@ -65,9 +68,9 @@ class ActiveRun:
         self.gone: Left | None = None
         """Why the run is no longer this worker's; nothing it does counts any more."""
         self._input = claimed.input
-        self._delivery = Delivery(self.journal, claimed.epoch, claimed.phase.own(claimed.records))
+        self._delivery = Delivery(self.journal, claimed.epoch, records)
         self._unwinding = Unwinding(self.loop, self.advance)
-        self._outside = Outside(self)
+        self._outside, self._meeting = Outside(self), Meeting(self)
         self._body: asyncio.Task[Any] | None = None
         self._pending: dict[str, Call[Any]] = {}
         self._steps: dict[str, Step[Any, Any]] = {}
@@ -94,20 +97,17 @@ class ActiveRun:
         return self.loop.current_scope()
 
     def meet_step(self, step: Step[Any, Any]) -> None:
-        """Refuse a second step of the same name, and one whose results cannot be stored."""
-        known = self._steps.get(step.name)
-        if known is None:
+        """Refuse a second step of the same name or alias, and one whose results cannot be stored."""
+        if self._steps.get(step.name) is not step:
             step.result_codec()
-            self._steps[step.name] = step
-        elif known is not step:
-            check_same_step(known, step)
+            claim_names(step, self._steps)
 
     async def perform(self, call: Call[Any]) -> Any:
         """Wait for the outcome of `call` and return or raise it."""
         if self._unwinding.signal is not None:
             await self._unwinding.refuse()
-        decision = self._decide(call)
-        if isinstance(decision, Diverged):
+        decision = self._meeting.meet(call)
+        if decision is None:
             await self._unwinding.refuse()
         future: asyncio.Future[Any] = self.loop.create_future()
         turn = decision.turn if isinstance(decision, Recorded) else None
@@ -125,17 +125,8 @@ class ActiveRun:
     def note(self, call: Call[Any]) -> None:
         """Record a call that has no outcome to wait for."""
         call.close()
-        if self._unwinding.signal is None and self.journal.find(call.identity) is None:
+        if self._unwinding.signal is None and isinstance(self._meeting.meet(call), Execute):
             self.record(call, Outcome.OK, b"null")
-
-    def _decide(self, call: Call[Any]) -> Decision:
-        """Decide what `call` means; block the run, or warn, if today's code does not fit what is recorded (L10)."""
-        decision = decide(self.journal, call, self.workflow.on_divergence)
-        if isinstance(decision, Diverged):
-            self._unwinding.seal(RunBlocked, decision.reason)
-        elif not isinstance(decision, Execute) and decision.doubt is not None:
-            log.warning("%r: %s", self, decision.doubt)
-        return decision
 
     def _cancel(self, call: Call[Any]) -> None:
         """Record that the body gave `call` up before it had an outcome (L12)."""
@@ -243,7 +234,7 @@ class ActiveRun:
         try:
             value = waiting.call.operation.receive(record)
         except RunBlocked as blocked:
-            self._unwinding.seal(RunBlocked, str(blocked))
+            self._meeting.cannot_read(waiting.call, record, str(blocked))
         except Exception as error:
             waiting.future.set_exception(error)
         else:
@@ -258,7 +249,9 @@ class ActiveRun:
             return False
         self._delivery.is_new()
         self._is_busy()
-        starting.start(self, self._pending.pop(next(iter(self._pending))))
+        call = self._pending.pop(next(iter(self._pending)))
+        if self._meeting.may_start(call):
+            starting.start(self, call)
         return True
 
     def _settle(self) -> None:
@@ -307,7 +300,7 @@ class ActiveRun:
                 self._leave(ParkItem(self, awaited))
             return
         reason = conclusion.WAITS_FOR_A_CANCELLED if self._delivery.waiting else conclusion.WAITS_FOR_NOTHING
-        self._unwinding.seal(RunBlocked, reason)
+        self.block(divergence.without_record(divergence.STUCK, reason, self.execution_id))
         self.advance()
 
     def _finish(self, body: asyncio.Task[Any]) -> None:
@@ -318,7 +311,9 @@ class ActiveRun:
         ending = conclusion.conclude(body, self, self._phase, self._outcome, forgotten)
         self.attempts.give_up_all()
         self._unwinding.close_branches()
-        self._leave(EndItem(self, *ending, bool(self.sagas) and self._phase is Phase.BODY))
+        undo = bool(self.sagas) and self._phase is Phase.BODY
+        orphans = [] if self._phase.is_undoing else self._meeting.orphans()
+        self._leave(EndItem(self, *ending, undo, orphans))
 
     def _leave(self, item: Item) -> None:
         self._leaving = True
@@ -333,6 +328,10 @@ class ActiveRun:
         self._unwinding.seal(signal, reason)
         self.attempts.give_up_all()
         self.advance()
+
+    def block(self, details: DivergenceDetails) -> None:
+        """Stop the body: it does not fit what is recorded, or cannot go on for another reason."""
+        self._unwinding.seal(RunBlocked, details)
 
     def drain(self) -> None:
         """Begin nothing more; once running steps are recorded, hand the run back. No code of the body runs."""
@@ -392,7 +391,9 @@ class ActiveRun:
         self._delivery.enter(record)
         waiting = self._delivery.waiting.get(record.identity)
         if waiting is not None and record.kind is Kind.CHILD:
-            self._decide(waiting.call)  # an earlier pass may have started the child with other arguments
+            self._meeting.meet(
+                waiting.call
+            )  # an earlier pass may have started the child with other arguments
 
     def recorded(self, item: RecordItem) -> None:
         """A plain record is committed."""

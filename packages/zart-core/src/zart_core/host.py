@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRun:
-    """A run that this process owns since its claim raised the run's `epoch`, with its whole journal."""
+    """A run that this process owns since its claim raised the run's `epoch`, with its whole journal.
+
+    `accepted` are the calls that people have vouched for when it was blocked.
+    """
 
     run_id: str
     execution_id: str
@@ -38,6 +41,7 @@ class ClaimedRun:
     """How the body ended, if this is a later phase."""
     records: tuple[Record, ...]
     attempts: tuple[AttemptRecord, ...]
+    accepted: frozenset[str] = frozenset()
 
 
 class Left(Enum):

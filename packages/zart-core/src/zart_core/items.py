@@ -6,6 +6,7 @@ Records, attempts and collects need no lock on the run's task row. The others do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ class RecordItem(Item):
             self.payload,
             self.args_hash,
             self.attempt,
+            self.sequence,
             self.value,
         )
 
@@ -149,15 +151,23 @@ class ReleaseItem(LockedItem):
 
 @dataclass(slots=True)
 class EndItem(LockedItem):
-    """The body is over. `state` is completed, failed or cancelled; `undo`: there are rollbacks to be run."""
+    """The body is over. `state` is completed, failed or cancelled.
+
+    `undo`: there are rollbacks to be run. `orphans` are the records that no call has met.
+    """
 
     state: str
     payload: bytes | None
     undo: bool = False
+    orphans: Sequence[str] = ()
 
 
 @dataclass(slots=True)
 class BlockItem(LockedItem):
-    """A person has to look; `payload` is the reason, a JSON text."""
+    """It cannot go on here: other workers may have other code, and in the end a person has to look.
+
+    `payload` is why, as JSON. With `at_once` nobody else tries: it would only do again what cannot be recorded.
+    """
 
     payload: bytes
+    at_once: bool = False

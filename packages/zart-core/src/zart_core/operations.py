@@ -48,6 +48,12 @@ class StepOperation:
     policy: RetryPolicy
     timeout: float | None
     timeout_scope: str
+    aliases: tuple[str, ...] = ()
+    """Names that its call may be recorded under as well."""
+
+    def without_aliases(self) -> StepOperation:
+        """Return the same, found by its own name only."""
+        return replace(self, aliases=()) if self.aliases else self
 
     def with_retry(self, retry: str | RetryPolicy | None) -> StepOperation:
         """Return the same with another retry policy."""

@@ -1,14 +1,22 @@
-"""Exact JSON for the plain values that exceptions carry: scalars, lists, tuples, bytes, dicts by text, `Failure`."""
+"""Exact JSON for the plain values that exceptions carry.
+
+These are scalars, lists, tuples, bytes, dicts by text, and of Zart's records `Failure` and `DivergenceDetails`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC
 from typing import Any, Final
 
-from zart_core.records import Failure
+from pydantic import TypeAdapter
+
+from zart_core.records import DivergenceDetails, Failure
 
 _SCALARS: Final = frozenset({str, float, bool, type(None)})
 _MAX_BITS: Final = 10_000  # Python refuses to write longer ints in decimal
 _MAX_DEPTH: Final = 100
+_DIVERGENCE: Final = TypeAdapter(DivergenceDetails)
 
 
 def pack(value: Any, depth: int = 0) -> Any:
@@ -29,6 +37,8 @@ def pack(value: Any, depth: int = 0) -> Any:
             return {"$bytes": value.hex()}
         if kind is Failure:
             return {"$failure": [value.kind, value.type, value.message, value.traceback]}
+        if kind is DivergenceDetails:
+            return {"$divergence": _DIVERGENCE.dump_python(value, mode="json")}
         if kind is dict and all(type(key) is str for key in value):
             packed = {key: pack(item, below) for key, item in value.items()}
             return {"$dict": packed} if any(key.startswith("$") for key in packed) else packed
@@ -47,7 +57,18 @@ def unpack(value: Any) -> Any:
         return bytes.fromhex(value["$bytes"])
     if "$failure" in value:
         return Failure(*value["$failure"])
+    if "$divergence" in value:
+        return divergence_of(value["$divergence"])
     return {key: unpack(item) for key, item in value.get("$dict", value).items()}
+
+
+def divergence_of(value: Any) -> DivergenceDetails:
+    """Return the details that plain JSON stands for; times in UTC."""
+    details = _DIVERGENCE.validate_python(value)
+    recorded = details.recorded
+    if recorded is None or recorded.completed_at is None:
+        return details
+    return replace(details, recorded=replace(recorded, completed_at=recorded.completed_at.astimezone(UTC)))
 
 
 def pack_all(values: dict[str, Any], lost: list[str]) -> dict[str, Any]:

@@ -99,8 +99,70 @@ class EventDetails:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """The recorded side of a divergence. `args` is a digest of the arguments: equal ones have equal digests.
+
+    `completed_at` and `worker` tell when it was recorded and by whom.
+    """
+
+    name: str
+    scope: str
+    identity: str
+    kind: str
+    outcome: str
+    args: str | None
+    completed_at: datetime | None = None
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentCall:
+    """What today's code does where it diverges. `arguments` is their text, cut short; `where` its source line."""
+
+    name: str
+    scope: str
+    identity: str
+    kind: str
+    args: str | None
+    arguments: str | None
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One way to repair a blocked run: `command` is complete, `effect` says when to take it and what it does."""
+
+    command: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class DivergenceDetails:
+    """Why a run is blocked: both sides, where there are two, the likely cause, and what repairs it.
+
+    `code` is stable and tells the sort: another kind, other arguments, a renamed call, an unreadable record, a body
+    that waits for nothing, a fault of the engine or the database.
+    """
+
+    code: str
+    reason: str
+    cause: str
+    recorded: RecordedCall | None
+    current: CurrentCall | None
+    remedies: list[Remedy]
+
+    def __str__(self) -> str:
+        commands = " or ".join(f"`{remedy.command}`" for remedy in self.remedies)
+        return f"{self.reason}; likely cause: {self.cause}; to repair it: {commands}"
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionDetails:
-    """All that is known of one execution's current run."""
+    """All that is known of one execution's current run.
+
+    `orphans` names the records that no call of the code met by which the run ended. `divergence` tells why it is
+    blocked, None if it is not.
+    """
 
     execution_id: str
     workflow: str
@@ -116,7 +178,7 @@ class ExecutionDetails:
     parent: str | None
     children: list[str]
     orphans: list[str]
-    divergence: str | None
+    divergence: DivergenceDetails | None
     run: RunSummary
     runs: list[RunSummary]
     steps: list[StepDetails]

@@ -8,8 +8,10 @@ from __future__ import annotations
 from zart_core.arguments import input_hash, wrap_input
 from zart_core.canonical import canonical_json
 from zart_core.codec import MISSING, Codec, check_size
+from zart_core.conclusion import broken
 from zart_core.control import DeadlinePassed, LeaseLost, RunCancelled
 from zart_core.crashpoints import reach
+from zart_core.divergence import load as load_divergence
 from zart_core.duration import Duration, format_seconds, parse_size, seconds
 from zart_core.executor import TURN_BITS, ActiveRun
 from zart_core.faults import failure, record
@@ -31,6 +33,7 @@ from zart_core.items import (
     WaitItem,
 )
 from zart_core.journal import AttemptRecord, Kind, Outcome, Record
+from zart_core.naming import matches, shortest
 
 __all__ = [
     "MISSING",
@@ -62,15 +65,19 @@ __all__ = [
     "ReleaseItem",
     "RunCancelled",
     "WaitItem",
+    "broken",
     "canonical_json",
     "check_name",
     "check_size",
     "failure",
     "format_seconds",
     "input_hash",
+    "load_divergence",
+    "matches",
     "parse_size",
     "reach",
     "record",
     "seconds",
+    "shortest",
     "wrap_input",
 ]

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from zart_core.bodyloop import BodyLoop
 from zart_core.control import Signal, Suspend
+from zart_core.records import DivergenceDetails
 
 log = logging.getLogger("zart")
 
@@ -34,13 +35,13 @@ class Unwinding:
     def __init__(self, loop: BodyLoop, advance: Callable[[], None]) -> None:
         self._loop, self._advance = loop, advance
         self.signal: type[Signal] | None = None
-        self.reason: str | None = None
+        self.reason: str | DivergenceDetails | None = None
         self.is_over = False
         """Whether nothing of the body is left."""
         self._grace: asyncio.TimerHandle | None = None
         self._signalled: set[Task[Any] | None] = set()
 
-    def seal(self, signal: type[Signal], reason: str | None = None) -> None:
+    def seal(self, signal: type[Signal], reason: str | DivergenceDetails | None = None) -> None:
         """Let nothing of the body count any more; its calls raise `signal`. The first seal stands."""
         if self.signal is None:
             self.signal, self.reason = signal, reason

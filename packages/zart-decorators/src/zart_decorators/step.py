@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -41,6 +41,7 @@ def step(
     timeout_scope: Literal["global", "per_attempt"] = "global",
     retry_on: ErrorTypes = (),
     no_retry_on: ErrorTypes = (),
+    aliases: Sequence[str] = (),
 ) -> StepDecorator: ...
 def step(
     name: Any = None,
@@ -50,6 +51,7 @@ def step(
     timeout_scope: Literal["global", "per_attempt"] = "global",
     retry_on: ErrorTypes = (),
     no_retry_on: ErrorTypes = (),
+    aliases: Sequence[str] = (),
 ) -> Any:
     """Make a function a step. With or without parentheses; a sync function runs in a thread of the worker.
 
@@ -64,6 +66,7 @@ def step(
         timeout_scope: "global": one deadline over all attempts; "per_attempt": each attempt begins anew.
         retry_on: Only these exceptions are retried. Default: every `Exception`.
         no_retry_on: These are not, also where `retry_on` names a base of theirs.
+        aliases: Former names: a record under one of them is met as this step's. No other step may have one of them.
 
     Raises:
         ConfigurationError: An option cannot be (a bad text is a `ValueError` too), or the function is a method.
@@ -78,6 +81,7 @@ def step(
             timeout_scope=timeout_scope,
             retry_on=_as_tuple(retry_on),
             no_retry_on=_as_tuple(no_retry_on),
+            aliases=aliases,
             localns=local_names(frame),
         )
 

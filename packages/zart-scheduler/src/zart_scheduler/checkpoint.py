@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, errors
-from pydantic_core import to_json
 
 from zart_core.spi import (
     ActiveRun,
@@ -33,6 +32,7 @@ from zart_core.spi import (
     RecordItem,
     ReleaseItem,
     WaitItem,
+    broken,
     reach,
 )
 from zart_scheduler.flush import LEAVES, Message, by_run, compose, enter, is_busy
@@ -249,7 +249,7 @@ class CheckpointWriter:
     def _discard(self, run: ActiveRun, reason: str) -> None:
         """Drop the run from memory and block it, so that a person looks."""
         run.lost()
-        self.put(BlockItem(run, to_json(reason)))
+        self.put(broken(run, reason))
 
     def _defer(self, item: LockedItem) -> None:
         """Try again soon; later locked items of the run queue up behind it, none overtakes."""

@@ -146,6 +146,7 @@ def _claimed_run(row: RunInput, records: list[Record], attempts: list[AttemptRec
         outcome=bytes(row.outcome) if row.outcome is not None else None,
         records=tuple(records),
         attempts=tuple(attempts),
+        accepted=frozenset(row.accepted),
     )
 
 
@@ -165,6 +166,7 @@ def _journals(rows: Iterable[JournalRow]) -> defaultdict[UUID, list[Record]]:
                 row.payload,
                 row.args_hash,
                 row.attempt,
+                row.seq,
             )
         )
     return found

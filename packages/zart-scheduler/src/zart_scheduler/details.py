@@ -19,7 +19,7 @@ from zart_core import (
     StepState,
     WaitingFor,
 )
-from zart_core.spi import Identity, failure
+from zart_core.spi import Identity, failure, load_divergence, shortest
 from zart_scheduler.payloads import plain
 from zart_scheduler.store.reads import AttemptRow, ChildRow, EventRow, RunRow, StepRow, WaitRow
 
@@ -66,8 +66,8 @@ def execution_details(rows: ExecutionRows) -> ExecutionDetails:
         tags=summary.tags,
         parent=run.parent,
         children=list(rows.children),
-        orphans=[],
-        divergence=plain(run.outcome) if state is RunState.BLOCKED else None,
+        orphans=shortest(run.orphans, [step.ident for step in rows.steps]),
+        divergence=load_divergence(run.divergence) if run.divergence is not None else None,
         run=summary,
         runs=list(rows.runs),
         steps=[_as_of_end(step, summary) for step in step_details(rows)],

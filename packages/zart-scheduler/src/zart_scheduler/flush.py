@@ -135,9 +135,11 @@ def _facts(item: Item) -> dict[str, Any]:
             return {"n": item.turn}
         case ParkItem():
             return {"await": item.awaited}
-        case EndItem() | BlockItem():
-            end = {"s": item.state, "u": item.undo} if isinstance(item, EndItem) else {}
-            return {**end, "p": text(item.payload)}
+        case EndItem():
+            orphans = {"orphans": item.orphans} if item.orphans else {}
+            return {"s": item.state, "p": text(item.payload), "u": item.undo, **orphans}
+        case BlockItem():
+            return {"p": text(item.payload), "now": item.at_once}
         case _:
             return {}
 

@@ -24,6 +24,7 @@ from zart_scheduler.limits import check_id, check_reason
 from zart_scheduler.results import result_of
 from zart_scheduler.sending import send_event
 from zart_scheduler.store import executions, reads
+from zart_scheduler.unblocking import unblock
 
 R = TypeVar("R")
 
@@ -146,6 +147,38 @@ class Handle(Generic[R]):
         if answer.status == "cancelled":
             await self._access.cancel_children()
         return state
+
+    async def unblock(
+        self,
+        *,
+        accept: str | None = None,
+        reset: str | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> RunState:
+        """Let a blocked execution try again; `describe().divergence` tells what it is blocked by, and what repairs it.
+
+        Calls are named as `charge`, `charge#2` (counted from 0), `charge#=key`, or with their scope, `.0:charge#2`.
+
+        Args:
+            accept: The call of today's code that it is blocked at: it runs as new where it was taken for a renamed
+                one, and takes its record in spite of other arguments. Remembered as long as the run.
+            reset: The record to forget, and nothing else: its call runs again.
+            reason: Why; kept in `zart_audit`. At most 1,000 characters.
+            actor: Who does it, for `zart_audit`. Default: the user and host of this process.
+
+        Returns:
+            The state of the run, `scheduled` as a rule.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+            IllegalTransition: It is not blocked.
+            UsageError: A name fits nothing or several records, and the text lists them.
+            StoreUnavailable: The database cannot be reached; it may have been unblocked all the same.
+        """
+        return await unblock(
+            self._access, self.execution_id, accept=accept, reset=reset, reason=reason, actor=actor
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.execution_id!r}>"

@@ -292,7 +292,7 @@ class Incarnation:
         if due or self._left_children:
             self._left_children = False
             async with self._pool.connection() as connection:
-                await sweeper.fire_due(connection)
+                await sweeper.fire_due(connection, self.id)
                 await sweeper.cancel_children(lambda statement: execute(connection, statement))
         if self._bodies.active and (due or self._look_asked):
             self._look_asked = False
@@ -390,7 +390,7 @@ class Incarnation:
             await asyncio.sleep(self._config.poll_seconds * random.uniform(0.5, 1.5))
             try:
                 async with self._pool.connection() as connection:
-                    if await sweeper.sweep(connection, self._config.lease_seconds):
+                    if await sweeper.sweep(connection, self.id, self._config.lease_seconds):
                         self.wake()
             except FAILURES as error:
                 log.debug("a sweep failed: %s", error)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zart_core import (
+    Divergence,
     ExecutionBlocked,
     ExecutionCancelled,
     ExecutionFailed,
@@ -24,7 +25,7 @@ from zart_core import (
     UsageError,
     ZartError,
 )
-from zart_core.spi import MISSING, Codec, failure
+from zart_core.spi import MISSING, Codec, failure, load_divergence
 from zart_scheduler.connections import Connections
 from zart_scheduler.store.executions import DONE_CHANNEL
 from zart_scheduler.store.reads import Ending, find_endings
@@ -186,6 +187,7 @@ def result_of(ending: Ending, codec: Codec | None) -> Any:
         case "cancelled":
             raise ExecutionCancelled(ending.execution_id, json.loads(outcome))
         case "blocked":
-            raise ExecutionBlocked(ending.execution_id, json.loads(outcome) or "no reason was recorded")
+            details = load_divergence(outcome)
+            raise ExecutionBlocked(ending.execution_id, str(details), details) from Divergence(details)
         case state:
             raise ZartError(f"execution {ending.execution_id!r} is in the unknown state {state!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from psycopg import AsyncConnection
 
@@ -30,11 +31,11 @@ LOCK_GRACE = 5.0
 """Seconds past its lease after which a worker row that is still locked is freed by ending its connection."""
 
 
-async def fire_due(connection: AsyncConnection[Any]) -> int:
+async def fire_due(connection: AsyncConnection[Any], worker_id: UUID) -> int:
     """Make waiting runs ready whose time has come; return how many."""
     total = 0
     for _ in range(ROUNDS):
-        fired = await execute(connection, tasks.fire_due(BATCH))
+        fired = await execute(connection, tasks.fire_due(worker_id, BATCH))
         total += fired
         if fired < BATCH:
             break
@@ -55,12 +56,12 @@ async def cancel_children(run: Callable[[Statement[int]], Awaitable[int]]) -> in
     return total
 
 
-async def sweep(connection: AsyncConnection[Any], lease: float) -> int:
-    """Do one round; return how many runs have become ready or ended.
+async def sweep(connection: AsyncConnection[Any], worker_id: UUID, lease: float) -> int:
+    """Do one round for `worker_id`; return how many runs have become ready or ended.
 
     `lease` is how many seconds an owner gets to obey a cancel or a deadline.
     """
-    total = await fire_due(connection)
+    total = await fire_due(connection, worker_id)
     await execute(connection, workers.mark_dead(LOCK_GRACE))
     for _ in range(ROUNDS):
         requeued = await execute(connection, tasks.requeue_dead(BATCH))

@@ -270,5 +270,18 @@ class SyncHandle(Generic[R]):
         """Cancel the execution: no new step begins. See `Handle.cancel`."""
         return self._background.call(self._handle.cancel(reason))
 
+    def unblock(
+        self,
+        *,
+        accept: str | None = None,
+        reset: str | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> RunState:
+        """Let a blocked execution try again. See `Handle.unblock`."""
+        return self._background.call(
+            self._handle.unblock(accept=accept, reset=reset, reason=reason, actor=actor)
+        )
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.execution_id!r}>"

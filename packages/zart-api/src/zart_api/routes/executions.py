@@ -1,4 +1,4 @@
-"""Executions: start, list, look at, cancel."""
+"""Executions: start, list, look at, cancel, unblock."""
 
 from __future__ import annotations
 
@@ -150,6 +150,28 @@ async def cancel_execution(execution_id: ExecutionId, body: JsonBody, client: Cl
     """Ask the current run to stop; it begins no new step. Repeating is safe."""
     wanted = bodies.shaped(schemas.CancelIn, {} if body is None else body)
     state = await client.handle(execution_id).cancel(wanted.reason)
+    return reply(schemas.StateOut(execution_id=execution_id, state=state), 202)
+
+
+@router.post(
+    "/{execution_id}/unblock",
+    status_code=202,
+    response_model=schemas.StateOut,
+    responses=documented(400, 404, 409, 413, 415, 422),
+    openapi_extra=bodies.request_body({"$ref": "#/components/schemas/UnblockIn"}, required=False),
+)
+async def unblock_execution(
+    request: Request, execution_id: ExecutionId, body: JsonBody, client: ClientDep
+) -> Response:
+    """Let a blocked execution try again; its `divergence` tells what blocks it. 409 if it is not blocked."""
+    wanted = bodies.shaped(schemas.UnblockIn, {} if body is None else body)
+    handle, peer = client.handle(execution_id), request.client
+    state = await handle.unblock(
+        accept=wanted.accept,
+        reset=wanted.reset,
+        reason=wanted.reason,
+        actor=f"http {peer.host}" if peer is not None else "http",
+    )
     return reply(schemas.StateOut(execution_id=execution_id, state=state), 202)
 
 

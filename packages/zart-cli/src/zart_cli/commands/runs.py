@@ -95,6 +95,48 @@ def cancel(
     output.show_one(run(stop), _say_cancelled, _id_of)
 
 
+@verb(
+    group,
+    examples=("zart runs unblock order-7 --accept charge", "zart runs unblock order-7 --reset charge#2"),
+)
+def unblock(
+    execution_id: ExecutionIdArg,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            "--accept",
+            metavar="STEP",
+            help="The call of today's code it is blocked at: it is new, or takes its record as it is.",
+            show_default=False,
+        ),
+    ] = None,
+    reset: Annotated[
+        str | None,
+        typer.Option(
+            "--reset",
+            metavar="STEP",
+            help="The record to forget: that call runs again, and nothing else.",
+            show_default=False,
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why; it is kept in zart_audit.", show_default=False)
+    ] = None,
+) -> None:
+    """Let a blocked execution try again. zart runs show tells what blocks it, and the command that repairs it.
+
+    Without --accept and --reset nothing of it is changed: for when the code is right again.
+    A step is named as NAME, NAME#N (counted from 0), NAME#=KEY, or with its branch, .0:NAME#N.
+    """
+
+    async def repair(client: Client) -> RunSummary:
+        handle = client.handle(execution_id)
+        await handle.unblock(accept=accept, reset=reset, reason=reason)
+        return (await handle.describe()).run
+
+    output.show_one(run(repair), _say_unblocked, _id_of)
+
+
 @verb(group, examples=("zart runs watch order-7",))
 def watch(execution_id: ExecutionIdArg) -> None:
     """Watch an execution until it ends; exit code as of zart runs wait."""
@@ -123,6 +165,10 @@ def _say_cancelled(record: RunSummary) -> None:
         output.write(f"{record.execution_id} is {record.state}\n")
     else:
         output.write(f"{record.execution_id} is {record.state} and ends as soon as its body has unwound\n")
+
+
+def _say_unblocked(record: RunSummary) -> None:
+    output.write(f"{record.execution_id} tries again\n")
 
 
 def _id_of(record: RunSummary) -> str:

@@ -73,7 +73,8 @@ SELECT s.state
 -- Locks: none. Index: primary keys, zart_workers_live.
 SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.queue, e.tags,
        r.created_at, r.started_at, r.finished_at,
-       s.waiting_until, r.deadline_at, r.input, r.outcome,
+       s.waiting_until, r.deadline_at, r.input, r.outcome, r.orphans,
+       convert_to(CASE r.state WHEN 'blocked' THEN r.divergence END::text, 'UTF8'),
        COALESCE(i.name, t.worker_id::text, r.worker_id::text),
        EXISTS (SELECT 1
                  FROM zart_workers w JOIN zart_worker_info o ON o.worker_id = w.worker_id
@@ -160,7 +161,7 @@ SELECT event_id, name, payload, accepted_at, consumed_ident
 -- Of these executions (a JSON array of ids), those whose current run has ended or is blocked, and those that are not
 -- there at all: their state is NULL.
 -- Locks: none. Index: primary keys.
-SELECT x.id, r.state, r.outcome
+SELECT x.id, r.state, CASE r.state WHEN 'blocked' THEN convert_to(r.divergence::text, 'UTF8') ELSE r.outcome END
   FROM json_array_elements_text(%(ids)s::json) AS x (id)
   LEFT JOIN zart_executions e ON e.execution_id = x.id
   LEFT JOIN zart_execution_runs r ON r.run_id = e.current_run_id

@@ -28,7 +28,7 @@ SELECT zart_fail_crashed_v1(%(run)s, %(payload)s);
 
 -- name: fire_due :one
 -- Waiting tasks whose time has come become ready. Locks: those rows, SKIP LOCKED.
-SELECT zart_fire_due_v1(%(limit)s);
+SELECT zart_fire_due_v1(%(worker)s, %(limit)s);
 
 -- name: requeue_dead :one
 -- Tasks of dead workers become ready again. Locks: those rows, SKIP LOCKED.

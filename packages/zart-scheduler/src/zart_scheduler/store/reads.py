@@ -44,6 +44,8 @@ class RunRow:
     deadline_at: datetime | None
     input: bytes
     outcome: bytes | None
+    orphans: list[str]
+    divergence: bytes | None
     worker: str | None
     served: bool
     parent: str | None

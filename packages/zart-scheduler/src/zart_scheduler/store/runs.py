@@ -30,6 +30,7 @@ class RunInput(NamedTuple):
     started_at: datetime | None
     deadline_at: datetime | None
     input: bytes | None
+    accepted: Sequence[str]
     epoch: int
     phase: str
     outcome: bytes | None

@@ -106,9 +106,12 @@ def list_owned(worker_id: UUID) -> Statement[list[Owned]]:
     return Statement(_LIST_OWNED, {"worker": worker_id}, lambda rows: [Owned._make(row) for row in rows])
 
 
-def fire_due(limit: int) -> Statement[int]:
-    """Make up to `limit` waiting tasks ready whose time has come; return how many."""
-    return Statement(_FIRE_DUE, {"limit": limit}, _number)
+def fire_due(worker_id: UUID, limit: int) -> Statement[int]:
+    """Make up to `limit` waiting tasks ready whose time has come; return how many.
+
+    Those that `worker_id` has just handed back, because its code does not fit them, are left to others for a while.
+    """
+    return Statement(_FIRE_DUE, {"worker": worker_id, "limit": limit}, _number)
 
 
 def requeue_dead(limit: int) -> Statement[int]:

@@ -43,6 +43,7 @@ CREATE INDEX zart_executions_children ON zart_executions (parent_execution_id, c
   WHERE parent_execution_id IS NOT NULL;
 
 -- Written three times at most: at the start, at the first claim and at the end. What a live run does is its task's.
+-- divergence = why it is blocked; accepted = calls that people have vouched for; orphans = records that the code by which it ended did not meet.
 CREATE TABLE zart_execution_runs (
   run_id       uuid             PRIMARY KEY,
   execution_id text COLLATE "C" NOT NULL,
@@ -58,6 +59,9 @@ CREATE TABLE zart_execution_runs (
   deadline_at  timestamptz,
   input        bytea,
   outcome      bytea,
+  divergence   jsonb,
+  accepted     text[]           NOT NULL DEFAULT '{}',
+  orphans      text[]           NOT NULL DEFAULT '{}',
   final_epoch  integer,
   worker_id    uuid,
   CONSTRAINT zart_runs_state CHECK (state IN ('live', 'blocked', 'completed', 'failed', 'cancelled')),
@@ -106,6 +110,8 @@ CREATE TABLE zart_step_attempts (
 );
 
 -- Hot and small: a row is deleted when its run ends. For a body task_id = run_id, so every fence is one key probe.
+-- divergences, diverged_epoch = how often in a row code did not fit its journal, and the epoch of the latest time;
+-- diverged_by = the worker that has just handed it back for that.
 CREATE TABLE zart_tasks (
   task_id             uuid             PRIMARY KEY,
   run_id              uuid             NOT NULL,
@@ -127,6 +133,9 @@ CREATE TABLE zart_tasks (
   claim_id            uuid,
   crash_count         smallint         NOT NULL DEFAULT 0,
   trusted             boolean          NOT NULL DEFAULT false,
+  divergences         smallint         NOT NULL DEFAULT 0,
+  diverged_epoch      integer,
+  diverged_by         uuid,
   cancel_requested_at timestamptz,
   cancel_reason       text,
   -- Whose journal gets the outcome: the body task of the run that started this one, and where in it.
@@ -195,6 +204,17 @@ CREATE TABLE zart_waits (
   fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0
 );
+
+-- What people did to executions, in order; kept when the execution is gone.
+CREATE TABLE zart_audit (
+  audit_id     bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at           timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  actor        text             NOT NULL,
+  action       text             NOT NULL,
+  execution_id text COLLATE "C" NOT NULL,
+  detail       jsonb            NOT NULL
+);
+CREATE INDEX zart_audit_execution ON zart_audit (execution_id, audit_id);
 
 CREATE TABLE zart_workflows (
   workflow      text COLLATE "C" NOT NULL,

@@ -5,12 +5,13 @@ LANGUAGE sql IMMUTABLE AS $$
               ELSE '<' || octet_length(p_payload) || ' bytes>' END
 $$;
 
--- The public state of every run. A task that was never claimed is scheduled, also while it waits for its start time.
+-- The public state of every run. A task that was never claimed is scheduled, also while it waits for its start time;
+-- so is one that waits for a worker with other code.
 CREATE VIEW zart_run_states AS
 SELECT r.run_id,
        CASE WHEN r.state <> 'live' THEN r.state
             WHEN t.state = 'a' THEN 'running'
-            WHEN t.state = 'w' AND t.epoch > 0 THEN
+            WHEN t.state = 'w' AND t.epoch > 0 AND t.diverged_by IS NULL THEN
               CASE WHEN EXISTS (SELECT 1 FROM zart_waits w WHERE w.run_id = r.run_id)
                      OR EXISTS (SELECT 1 FROM zart_tasks c WHERE c.parent_task = r.run_id AND c.parent_phase = t.phase
                                 AND NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = c.parent_task

@@ -18,6 +18,7 @@ _FUNCTIONS = (
     "flush_children_v1",
     "flush_collects_v1",
     "flush_leaves_v1",
+    "blocks_v1",
     "events_v1",
     "end_v1",
     "children_v1",
@@ -29,6 +30,7 @@ _FUNCTIONS = (
 )
 _VIEWS = ("zart_v_steps", "zart_v_runs", "zart_run_states")
 _TABLES = (
+    "zart_audit",
     "zart_workflows",
     "zart_waits",
     "zart_events",

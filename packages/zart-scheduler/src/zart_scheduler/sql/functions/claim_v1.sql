@@ -29,6 +29,7 @@ BEGIN
   END IF;
   UPDATE zart_tasks t
     SET state = 'a', worker_id = p_worker, claim_id = p_claim, epoch = t.epoch + 1, due_at = NULL, trusted = false,
+        diverged_by = NULL,
         version = h.version,
         deadline_at = CASE WHEN t.epoch = 0 THEN clock_timestamp() + h.timeout * interval '1 second'
                            ELSE t.deadline_at END

@@ -81,7 +81,8 @@ BEGIN
     UPDATE zart_execution_runs SET state = 'live', outcome = v_run.outcome WHERE run_id = v_run.run_id;
     UPDATE zart_tasks
       SET state = 'r', phase = v_phase, worker_id = NULL, claim_id = NULL, due_at = NULL, deadline_at = NULL,
-          crash_count = 0, cancel_requested_at = NULL, cancel_reason = NULL, epoch = epoch + p_taken::integer
+          crash_count = 0, divergences = 0, diverged_by = NULL, cancel_requested_at = NULL, cancel_reason = NULL,
+          epoch = epoch + p_taken::integer
       WHERE task_id = v_run.run_id;
   END LOOP;
   RETURN v_handed;
@@ -143,6 +144,7 @@ DECLARE
   v_outcomes bytea[];
   v_undo     boolean[];
   v_concern  text;
+  v_ended    uuid[];
 BEGIN
   SELECT array_agg(r.t), array_agg(r.s), array_agg(convert_to(r.p, 'UTF8')), array_agg(coalesce(r.u, false))
   INTO v_runs, v_states, v_outcomes, v_undo
@@ -151,9 +153,15 @@ BEGIN
   WHERE r.t = ANY (p_held);
   IF v_runs IS NOT NULL THEN
     v_concern := zart_concern_v1(v_runs);
-    PERFORM zart_end_runs_v1(v_runs, v_states, v_outcomes, p_worker, false, v_undo);
+    v_ended := zart_end_runs_v1(v_runs, v_states, v_outcomes, p_worker, false, v_undo);
     IF v_concern IS NOT NULL THEN
       RETURN NEXT zart_say_v1(v_concern, NULL, NULL, NULL);
+    END IF;
+    IF jsonb_path_exists(p_items, '$[*].orphans') THEN
+      UPDATE zart_execution_runs r
+        SET orphans = r.orphans || ARRAY(SELECT jsonb_array_elements_text(x.orphans))
+        FROM jsonb_to_recordset(p_items) AS x(t uuid, orphans jsonb)
+        WHERE r.run_id = x.t AND x.t = ANY (v_ended) AND x.orphans IS NOT NULL;
     END IF;
   END IF;
   RETURN QUERY

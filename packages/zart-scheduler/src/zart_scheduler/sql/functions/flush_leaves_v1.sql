@@ -11,7 +11,7 @@ DECLARE
   v_due  timestamptz;
 BEGIN
   FOR v_item IN
-    SELECT r.t, zart_standing_v1(p_worker, r.t, r.e, p_held) AS standing,
+    SELECT r.t, r.await, zart_standing_v1(p_worker, r.t, r.e, p_held) AS standing,
            EXISTS (SELECT 1 FROM jsonb_array_elements_text(r.await) AS a(ident)
                    CROSS JOIN LATERAL (SELECT s.outcome, s.turn, s.wake_at FROM zart_steps s
                                        WHERE s.run_id = r.t AND s.ident = a.ident OFFSET 0) s
@@ -25,7 +25,7 @@ BEGIN
       RETURN NEXT zart_say_v1(CASE v_item.standing WHEN 'busy' THEN 'busy' ELSE 'lost' END, v_item.t, NULL, NULL);
       CONTINUE;
     ELSE
-      v_due := least(zart_next_wake_v1(v_item.t), zart_next_attempt_v1(v_item.t));
+      v_due := least(zart_next_wake_v1(v_item.t), zart_next_attempt_v1(v_item.t, v_item.await));
       UPDATE zart_tasks SET state = 'w', worker_id = NULL, claim_id = NULL, due_at = v_due, crash_count = 0
         WHERE task_id = v_item.t AND NOT v_item.come AND cancel_requested_at IS NULL;
       IF NOT FOUND THEN
@@ -37,14 +37,16 @@ BEGIN
   END LOOP;
 END $$;
 
--- When a step of the run is to be tried again, or its deadline passes. Only the latest attempt's time counts: the
--- earlier ones have been used up, and one of them would make a parked run due at once, for ever.
-CREATE FUNCTION zart_next_attempt_v1(p_run uuid) RETURNS timestamptz
+-- When a step that the run waits for is to be tried again, or its deadline passes. Only the latest attempt's time
+-- counts, and only of a step that the code still has: the others have been used up, and one of them would make a
+-- parked run due at once, for ever.
+CREATE FUNCTION zart_next_attempt_v1(p_run uuid, p_awaited jsonb) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
   SELECT min(least(a.next_at, a.deadline_at))
   FROM (SELECT ident, (array_agg(next_at ORDER BY attempt DESC))[1] AS next_at, min(deadline_at) AS deadline_at
         FROM zart_step_attempts WHERE run_id = p_run GROUP BY ident) a
-  WHERE NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = p_run AND s.ident = a.ident OFFSET 0)
+  WHERE p_awaited ? a.ident
+    AND NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = p_run AND s.ident = a.ident OFFSET 0)
 $$;
 
 -- Hand runs back at once: ready for any worker. A run that is asked to cancel ends instead, since no owner will.
@@ -63,28 +65,6 @@ BEGIN
       UPDATE zart_tasks SET state = 'r', worker_id = NULL, claim_id = NULL, due_at = NULL WHERE task_id = v_item.t;
     END IF;
     RETURN NEXT zart_say_v1(CASE WHEN v_standing IN ('live', 'ended', 'left') THEN 'released'
-                                 WHEN v_standing = 'busy' THEN 'busy' ELSE 'lost' END, v_item.t, NULL, NULL);
-  END LOOP;
-END $$;
-
--- Stop runs until a person looks at them; the reason is the run's outcome meanwhile.
-CREATE FUNCTION zart_flush_blocks_v1(p_worker uuid, p_items jsonb, p_held uuid[]) RETURNS SETOF zart_answer_v1
-LANGUAGE plpgsql AS $$
-DECLARE
-  v_item     record;
-  v_standing text;
-BEGIN
-  FOR v_item IN SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, p text) LOOP
-    v_standing := zart_standing_v1(p_worker, v_item.t, v_item.e, p_held);
-    IF v_standing = 'own' THEN
-      v_standing := zart_end_cancelled_v1(v_item.t);
-    END IF;
-    IF v_standing = 'live' THEN
-      UPDATE zart_tasks SET state = 'b', worker_id = NULL, claim_id = NULL, due_at = NULL WHERE task_id = v_item.t;
-      UPDATE zart_execution_runs SET state = 'blocked', outcome = convert_to(v_item.p, 'UTF8')
-        WHERE run_id = v_item.t;
-    END IF;
-    RETURN NEXT zart_say_v1(CASE WHEN v_standing IN ('live', 'ended', 'left') THEN 'blocked'
                                  WHEN v_standing = 'busy' THEN 'busy' ELSE 'lost' END, v_item.t, NULL, NULL);
   END LOOP;
 END $$;

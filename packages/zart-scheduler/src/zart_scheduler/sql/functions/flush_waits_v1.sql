@@ -7,9 +7,7 @@ RETURNS SETOF zart_answer_v1
 LANGUAGE plpgsql AS $$
 DECLARE
   v_item     record;
-  v_event    record;
   v_standing text;
-  v_heir     text;
 BEGIN
   FOR v_item IN
     SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, i text, q integer, k "char", n bigint, x text)
@@ -28,15 +26,27 @@ BEGIN
     IF zart_give_child_up_v1(v_item.x) THEN
       RETURN NEXT zart_say_v1('leaves', NULL, NULL, NULL);
     END IF;
-    UPDATE zart_events SET consumed_run = NULL, consumed_ident = NULL
-      WHERE consumed_run = v_item.t AND consumed_ident = v_item.i
-      RETURNING event_id, name, payload INTO v_event;
-    IF FOUND THEN
-      v_heir := zart_meet_wait_v1(v_item.t, v_event.name, v_event.payload);
-      UPDATE zart_events SET consumed_run = v_item.t, consumed_ident = v_heir
-        WHERE event_id = v_event.event_id AND v_heir IS NOT NULL;
-    END IF;
+    PERFORM zart_free_event_v1(v_item.t, v_item.i);
   END LOOP;
+END $$;
+
+-- Take the event back that a call has consumed, if it has: to its old place in the mailbox, and from there at once to
+-- the oldest open wait of its name.
+-- Locks: the caller holds the run's task row.
+CREATE FUNCTION zart_free_event_v1(p_run uuid, p_ident text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_event record;
+  v_heir  text;
+BEGIN
+  UPDATE zart_events SET consumed_run = NULL, consumed_ident = NULL
+    WHERE consumed_run = p_run AND consumed_ident = p_ident
+    RETURNING event_id, name, payload INTO v_event;
+  IF FOUND THEN
+    v_heir := zart_meet_wait_v1(p_run, v_event.name, v_event.payload);
+    UPDATE zart_events SET consumed_run = p_run, consumed_ident = v_heir
+      WHERE event_id = v_event.event_id AND v_heir IS NOT NULL;
+  END IF;
 END $$;
 
 -- Register waits for events, or consume what is in the mailbox already, in the body's order.

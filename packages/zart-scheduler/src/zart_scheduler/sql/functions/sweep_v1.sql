@@ -1,14 +1,17 @@
--- Waiting tasks whose time has come become ready.
+-- Waiting tasks whose time has come become ready. `p_worker` is who asks, and most likely claims them: a task that it
+-- has just handed back because its code does not fit is left to others for a while longer.
 -- Locks: those task rows, SKIP LOCKED. Index: zart_tasks_due; the time is a variable, since a volatile function cannot
 -- bound an index scan, and every sleeper would be read.
-CREATE FUNCTION zart_fire_due_v1(p_limit integer) RETURNS integer
+CREATE FUNCTION zart_fire_due_v1(p_worker uuid, p_limit integer) RETURNS integer
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   v_now   timestamptz := clock_timestamp();
   v_tasks uuid[];
 BEGIN
   SELECT array_agg(d.task_id) INTO v_tasks
-  FROM (SELECT task_id FROM zart_tasks WHERE state = 'w' AND due_at <= v_now
+  FROM (SELECT task_id FROM zart_tasks
+        WHERE state = 'w' AND due_at <= v_now
+          AND (diverged_by IS DISTINCT FROM p_worker OR due_at <= v_now - interval '1.5 second')
         ORDER BY due_at LIMIT p_limit FOR UPDATE SKIP LOCKED) d;
   UPDATE zart_tasks SET state = 'r', due_at = NULL WHERE task_id = ANY (v_tasks);
   RETURN coalesce(cardinality(v_tasks), 0);
