@@ -24,6 +24,7 @@ from zart_core.items import (
     CollectItem,
     EndItem,
     Item,
+    LeavingItem,
     LockedItem,
     ParkItem,
     RecordItem,
@@ -31,6 +32,7 @@ from zart_core.items import (
     WaitItem,
 )
 from zart_core.journal import AttemptRecord, Kind, Outcome, Record
+from zart_core.untyped import encode_plain
 
 __all__ = [
     "MISSING",
@@ -52,6 +54,7 @@ __all__ = [
     "Item",
     "Kind",
     "LeaseLost",
+    "LeavingItem",
     "Left",
     "LockedItem",
     "Outcome",
@@ -65,6 +68,7 @@ __all__ = [
     "canonical_json",
     "check_name",
     "check_size",
+    "encode_plain",
     "failure",
     "format_seconds",
     "input_hash",
