@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from zart_api import create_app
-from zart_core import Step, Workflow, sleep, wait_for_event
+from zart_core import Step, Workflow, publish, sleep, wait_for_event
 from zart_scheduler import Client, Worker, WorkerConfig
 from zart_scheduler.store import workflows
 from zart_scheduler.store.statement import run_sync
@@ -42,13 +42,19 @@ async def _fulfil(order: Order) -> str:
     return f"{transaction} {tracking}"
 
 
+async def _watch(sku: str) -> float:
+    await publish("watching/of", {"sku": sku})
+    return float(await wait_for_event("price", float, key=sku))
+
+
 async def _transfer(source: str, target: str, amount: float = 1.0) -> None:
     await sleep("settle", "1h")
 
 
 fulfil: Workflow[[Order], str] = Workflow(_fulfil, "fulfil")
 transfer: Workflow[..., None] = Workflow(_transfer, "transfer")
-SOURCES: tuple[Workflow[..., Any], ...] = (fulfil, transfer)
+watch: Workflow[[str], float] = Workflow(_watch, "watch")
+SOURCES: tuple[Workflow[..., Any], ...] = (fulfil, transfer, watch)
 CONFIG = WorkerConfig(poll_interval="50ms", lease="2s", concurrency=10, connections=2)
 
 
@@ -66,7 +72,7 @@ async def client(database_url: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def registered(database_url: str) -> None:
-    """Workers know `fulfil` and `transfer`; none works now."""
+    """Workers know the workflows above; none works now."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         for workflow in SOURCES:
             parameters = workflow.parameters

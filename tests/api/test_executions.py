@@ -301,7 +301,7 @@ async def test_a_cancel_of_the_wrong_shape_is_422(http: httpx2.AsyncClient) -> N
 
 async def test_workflows_are_listed_with_their_schemas(http: httpx2.AsyncClient) -> None:
     items = (await http.get("/v1/workflows")).json()["items"]
-    assert [item["workflow"] for item in items] == ["fulfil", "transfer"]
+    assert [item["workflow"] for item in items] == ["fulfil", "transfer", "watch"]
     assert items[0]["parameters"] == ["order"]
     assert items[0]["input_schema"]["required"] == ["order_id", "amount"]
     assert items[1]["required"] == ["source", "target"]

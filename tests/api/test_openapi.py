@@ -18,6 +18,7 @@ from zart_api import create_app, openapi
 ROUTES = """
 GET  /livez                                            get_liveness
 GET  /readyz                                           get_readiness
+POST /v1/events/{name}                                broadcast_event
 GET  /v1/executions                                    list_executions
 POST /v1/executions                                    start_execution
 GET  /v1/executions/{execution_id}                     get_execution
@@ -26,6 +27,7 @@ GET  /v1/executions/{execution_id}/events              list_events
 POST /v1/executions/{execution_id}/events/{name}       send_event
 GET  /v1/executions/{execution_id}/result              get_result
 GET  /v1/executions/{execution_id}/runs                list_runs_of_execution
+GET  /v1/executions/{execution_id}/state/{key}         get_state
 GET  /v1/executions/{execution_id}/steps               list_steps
 POST /v1/executions/{execution_id}/unblock             unblock_execution
 GET  /v1/workflows                                     list_workflows

@@ -39,6 +39,11 @@ async def order(order: Order) -> dict[str, str]:
     return {"txn": txn, "tracking": shipment.tracking_number}
 
 
+@durable("watch")
+async def watch(sku: str) -> float:
+    return await wait_for_event("price", float, key=sku)
+
+
 @durable("nap")
 async def nap() -> None:
     await sleep("nap", "1h")

@@ -139,6 +139,8 @@ async def test_a_payload_is_stored_as_json(handle: Handle[None]) -> None:
 async def test_a_payload_that_cannot_be_stored_is_refused(handle: Handle[None]) -> None:
     with pytest.raises(PayloadInvalid, match="payload of event 'paid'"):
         await handle.send_event("paid", object())
+    with pytest.raises(PayloadInvalid, match="payload of event 'paid'"):
+        await handle.send_event("paid", "not UTF-8: \ud800")
     with pytest.raises(PayloadTooLarge, match="payload of event 'paid'"):
         await handle.send_event("paid", "x" * (17 * 2**20))
     assert await _payloads(handle) == []

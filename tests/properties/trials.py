@@ -25,7 +25,7 @@ from tests.support.virtual_time import InlineExecutor
 from zart_core import Workflow, faults
 from zart_core.executor import TURN_BITS, ActiveRun
 from zart_core.identity import idempotency_key
-from zart_core.items import ChildItem, Item
+from zart_core.items import ChildItem, Item, LeavingItem
 from zart_core.journal import Outcome
 
 
@@ -124,6 +124,7 @@ class Life:
         self.world = World(random.Random(chance.random()))
         self.crashes: list[Crash] = []
         self.store = crash.store if crash is not None else MemoryStore()
+        self._is_whole = crash is None
         self._start, self._seen = self.store.epoch, crash.seen if crash is not None else []
         self._turns = {i: r.turn for i, r in self.store.records.items() if r.turn is not None}
 
@@ -183,6 +184,8 @@ class Life:
                 found.append(f"event {mail.number} was consumed, but not by the record of {identity}")
             if self.world.has_given_up(idempotency_key(RUN_ID, identity)):
                 found.append(f"event {mail.number} was consumed by {identity}, which the body had cancelled")
+            if self._is_whole and self.store.ending is not None and identity not in self.world.delivered:
+                found.append(f"event {mail.number} is lost: {identity} has it, and no body has seen that")
         for identity in {identity for identity in self.store.born if self.store.born.count(identity) > 1}:
             found.append(f"{identity} has started two children")
         for identity in self.store.children:
@@ -246,6 +249,12 @@ class Life:
     def _look(self, item: Item) -> None:
         if isinstance(item, ChildItem):
             self.world.started_child(item.run, item.identity)
+        if isinstance(item, LeavingItem):
+            if wrong := self.world.delivered & set(item.unseen):
+                self.world.fail(f"{wrong} were delivered and are given back")
+            for identity in item.unseen:
+                self._turns.pop(identity, None)
+            self.world.counts["unseen"] += len(item.unseen)
         for identity, record in self.store.records.items():
             known = self._turns.setdefault(identity, record.turn) if record.turn is not None else None
             if known != record.turn:

@@ -39,6 +39,8 @@ class World:
     counts: Counter[str] = field(default_factory=Counter)
     may_start: bool = True
     may_fail: bool = True
+    delivered: set[str] = field(default_factory=set)
+    """Identities of the calls whose outcome was handed to some body."""
     _given_up: dict[str, int] = field(default_factory=dict)
     _checked: set[tuple[ActiveRun, int]] = field(default_factory=set)
 
@@ -119,12 +121,18 @@ class World:
 
 
 class WatchedRun(ActiveRun):
-    """Tells the world before it starts anything."""
+    """Tells the world before it starts anything, and what it delivers."""
 
     def _start_next(self) -> bool:
         if self._pending and not self._leaving:
             the_world().about_to_start(self, next(iter(self._pending)))
         return super()._start_next()
+
+    def _deliver_next(self) -> bool:
+        waiting = set(self._delivery.waiting)
+        found = super()._deliver_next()
+        the_world().delivered |= waiting - set(self._delivery.waiting)
+        return found
 
 
 def is_alive(run: ActiveRun) -> bool:

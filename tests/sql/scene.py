@@ -277,7 +277,14 @@ def nap(run: UUID, ident: str, seconds: float, *, epoch: int = 1) -> dict[str, A
 
 
 def wait(
-    run: UUID, ident: str, number: int, *, epoch: int = 1, name: str = "x", timeout: float | None = None
+    run: UUID,
+    ident: str,
+    number: int,
+    *,
+    epoch: int = 1,
+    name: str = "x",
+    key: str | None = None,
+    timeout: float | None = None,
 ) -> dict[str, Any]:
     return {
         "t": run,
@@ -285,6 +292,7 @@ def wait(
         "i": ident,
         "q": number,
         "name": name,
+        "key": key,
         "w": timeout,
         "n": turn(epoch, number),
     }

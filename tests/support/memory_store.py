@@ -19,6 +19,7 @@ from zart_core.items import (
     Item,
     ParkItem,
     RecordItem,
+    ReleaseItem,
     WaitItem,
 )
 from zart_core.journal import UNSET, AttemptRecord, Kind, Outcome, Record
@@ -147,15 +148,20 @@ class MemoryStore:
                 return Answer("unparked" if stays else "parked")
             case EndItem():
                 self.orphans = (*self.orphans, *item.orphans)
+                self._unsee(item.unseen)
                 return self.end(item.state, item.payload, undo=item.undo)
             case BlockItem():
+                self._unsee(item.unseen)
                 self.ending = ("blocked", item.payload)
                 return Answer("blocked")
+            case ReleaseItem():
+                self._unsee(item.unseen)
         return Answer("released")
 
     def end(self, state: str, payload: bytes | None, *, undo: bool | None = None) -> Answer:
         """End the run, or hand it to its rollbacks or the handler of such an end."""
         self.waits.clear()
+        self._return_unseen()
         if undo is None:
             undo = any(record.kind is Kind.SAGA for record in self.records.values())
         if undo and self.phase is Phase.BODY and state != "completed":
@@ -242,6 +248,18 @@ class MemoryStore:
         if freed is not None:
             self._offer(freed, now)
         return Answer()
+
+    def _unsee(self, identities: list[str]) -> None:
+        for identity in identities:
+            self.records[identity] = replace(self.records[identity], turn=None)
+
+    def _return_unseen(self) -> None:
+        for identity, record in list(self.records.items()):
+            if record.kind is Kind.EVENT and record.turn is None:
+                del self.records[identity]
+                if (mail := self.consumed.pop(identity, None)) is not None:
+                    self.mailbox.append(mail)
+        self.mailbox.sort(key=lambda m: m.number)
 
     def _offer(self, mail: Mail, now: float) -> None:
         for identity, wait in self.waits.items():

@@ -139,3 +139,42 @@ def test_it_replays_until_the_last_outcome_of_the_claim_is_delivered_or_new_work
     edited = delivery(record("a", 1))
     edited.is_new()
     assert not edited.is_replaying
+
+
+def event(name: str, turn: int | None, outcome: Outcome = Outcome.OK) -> Record:
+    return Record(f":{name}#0", Kind.EVENT, outcome, turn, b"1")
+
+
+def claim(epoch: int, n: int = 0) -> int:
+    return epoch << TURN_BITS | n
+
+
+def test_what_this_claim_gave_a_turn_and_nobody_was_handed_is_unseen(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    chosen = delivery(event("a", claim(2)), event("b", claim(2)), record("step", claim(2)), epoch=2)
+    chosen.enter(event("c", claim(2, 1)))
+    chosen.enter(event("late", claim(2, 2), Outcome.TIMEOUT))
+    chosen.expect(waiting(loop, "a"), claim(2))
+    assert taken(chosen) == ["a"]
+    assert chosen.unseen_events() == [":b#0", ":c#0"]
+    assert chosen.unseen_events(is_complete=True) == [":b#0", ":c#0"]
+
+
+def test_what_an_earlier_owner_may_have_handed_over_counts_as_seen_unless_a_complete_body_waits_for_it(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    chosen = delivery(event("a", claim(1, 5)), event("b", claim(1, 6)), epoch=2)
+    chosen.expect(waiting(loop, "a"), claim(1, 5))
+    assert chosen.unseen_events() == []
+    assert chosen.unseen_events(is_complete=True) == [
+        ":a#0"
+    ]  # nobody waits for b any more: the code has changed
+
+
+def test_a_cancelled_wait_has_given_its_event_back_already() -> None:
+    journal = Journal()
+    chosen = Delivery(journal, 1, ())
+    chosen.enter(event("a", claim(1, 1)))
+    journal.add(event("a", claim(1, 1), Outcome.CANCELLED))
+    assert chosen.unseen_events() == []

@@ -244,4 +244,77 @@ def test_an_event_that_no_body_has_seen_outlives_its_run(scene: Scene) -> None:
     assert scene.journal(run) == {"seen": ("o", turn(1, 3))}
 
 
+def test_an_event_with_a_turn_that_the_owner_has_not_delivered_returns_at_its_end(scene: Scene) -> None:
+    worker = scene.worker()
+    run = scene.claimed_run(worker)
+    scene.flush(worker, waits=[wait(run, "seen", 1), wait(run, "unseen", 2)])
+    scene.deliver(run, payload=b"1")
+    scene.deliver(run, payload=b"2")
+    scene.flush(worker, collects=[collect(run, 3)])
+
+    ending = end(run) | {"unseen": ["unseen"]}
+    assert verdicts(scene.flush(worker, ends=[ending])) == ["ended"]
+
+    assert scene.mailbox(run) == {b"1": "seen", b"2": None}
+    assert scene.journal(run) == {"seen": ("o", turn(1, 3))}
+
+
+@pytest.mark.parametrize("group", ["releases", "blocks"])
+def test_an_event_that_the_owner_gives_up_undelivered_has_no_turn_until_the_next_claim(
+    scene: Scene, group: str
+) -> None:
+    worker = scene.worker()
+    run = scene.claimed_run(worker)
+    scene.flush(worker, waits=[wait(run, "seen", 1), wait(run, "unseen", 2)])
+    scene.deliver(run, payload=b"1")
+    scene.deliver(run, payload=b"2")
+    scene.flush(worker, collects=[collect(run, 3)])
+
+    scene.flush(worker, {group: [end(run) | {"unseen": ["unseen"]}]})
+    assert scene.journal(run) == {"seen": ("o", turn(1, 3)), "unseen": ("o", None)}
+    if group == "releases":
+        scene.claim(worker)
+        assert scene.journal(run)["unseen"] == ("o", turn(2, 0))
+    else:
+        scene.do(executions.cancel(str(run)))
+        assert scene.mailbox(run) == {b"1": "seen", b"2": None}
+
+
+def test_an_event_with_a_turn_stays_consumed_when_another_than_the_owner_ends_the_run(scene: Scene) -> None:
+    worker = scene.worker()
+    run = scene.claimed_run(worker)
+    scene.flush(worker, waits=[wait(run, "W", 1)])
+    scene.deliver(run)
+    scene.flush(worker, collects=[collect(run, 2)])
+    scene.do(executions.cancel(str(run)))
+    scene.bury(worker)
+
+    assert scene.run_state(run) == "cancelled"
+    assert scene.mailbox(run) == {b"7": "W"}
+
+
+def test_a_delivery_that_meets_an_open_restart_goes_to_the_new_run(scene: Scene) -> None:
+    worker = scene.worker()
+    run = waiting_run(scene, worker)
+    new = uuid4()
+    operator = scene.transaction()
+    operator.sql("DELETE FROM zart_waits WHERE run_id = %s", run)
+    operator.sql("DELETE FROM zart_tasks WHERE task_id = %s", run)
+    operator.sql("UPDATE zart_executions SET current_run_id = %s", new)
+    operator.sql(
+        "INSERT INTO zart_tasks (task_id, run_id, execution_id, queue, workflow) VALUES (%s, %s, %s, 'default', 'wf')",
+        new,
+        new,
+        str(run),
+    )
+
+    sender = scene.session().later(send(run))
+    assert sender.blocked()
+    operator.commit()
+
+    assert sender.result().status == "kept"
+    scene.claim(worker)
+    assert verdicts(scene.flush(worker, waits=[wait(new, "W", 1)])) == ["have W"]
+
+
 HANDLER = [tasks.Handler("wf", "1", current=True, timeout=None)]

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from tests.sql.interleavings import test_broadcasts as broadcasts
 from tests.sql.interleavings import test_children as children
 from tests.sql.interleavings import test_events as events
 from tests.sql.interleavings import test_fence as fence
@@ -344,8 +345,8 @@ MUTANTS = [
     ),
     Mutant(
         "a freed event is not handed on",
-        "zart_free_event_v1",
-        "v_heir := zart_meet_wait_v1(p_run, v_event.name, v_event.payload);",
+        "zart_give_back_v1",
+        "v_heir := zart_meet_wait_v1(p_run, v_event.name, NULL, v_event.payload);",
         "",
         turns.test_the_event_of_a_cancelled_wait_goes_to_the_oldest_open_wait_of_its_name,
     ),
@@ -358,17 +359,130 @@ MUTANTS = [
     ),
     Mutant(
         "an end keeps what no body has seen",
-        "zart_close_body_v1",
+        "zart_return_unseen_v1",
         "s.turn IS NULL",
         "false",
         events.test_an_event_that_no_body_has_seen_outlives_its_run,
     ),
     Mutant(
         "an end keeps what no body has seen",
-        "zart_close_body_v1",
+        "zart_return_unseen_v1",
         "s.turn IS NULL",
         "false",
         events.test_a_cancel_that_meets_an_open_delivery_gives_the_event_back,
+    ),
+    Mutant(
+        "an owner's undelivered events keep their turn",
+        "zart_flush_ends_v1",
+        "r.t = ANY (v_runs) AND r.unseen IS NOT NULL",
+        "false",
+        events.test_an_event_with_a_turn_that_the_owner_has_not_delivered_returns_at_its_end,
+    ),
+    Mutant(
+        "what may have been seen returns",
+        "zart_return_unseen_v1",
+        "s.turn IS NULL AND ",
+        "",
+        events.test_an_event_with_a_turn_stays_consumed_when_another_than_the_owner_ends_the_run,
+    ),
+    Mutant(
+        "a delivery looks for its run once",
+        "zart_deliver_v1",
+        "EXIT WHEN v_open OR v_tried = v_run;",
+        "EXIT;",
+        events.test_a_delivery_that_meets_an_open_restart_goes_to_the_new_run,
+    ),
+    Mutant(
+        "a place is given without the topic",
+        "zart_place_broadcast_v1",
+        "PERFORM pg_advisory_xact_lock(2053206644, get_byte(v_topic, 0));",
+        "",
+        broadcasts.test_a_broadcast_that_meets_an_open_registration_waits_for_it_and_then_finds_the_wait,
+    ),
+    Mutant(
+        "a place is given without the topic",
+        "zart_place_broadcast_v1",
+        "PERFORM pg_advisory_xact_lock(2053206644, get_byte(v_topic, 0));",
+        "",
+        lambda scene: (
+            broadcasts.test_a_registration_while_a_broadcast_gets_its_place_is_not_held_up_and_looks_again(
+                scene, broadcasts.FOREVER
+            )
+        ),
+    ),
+    Mutant(
+        "a registration does not look again",
+        "zart_await_event_v1",
+        "RETURN v_certain;",
+        "RETURN true;",
+        lambda scene: (
+            broadcasts.test_a_registration_while_a_broadcast_gets_its_place_is_not_held_up_and_looks_again(
+                scene, broadcasts.FOREVER
+            )
+        ),
+    ),
+    Mutant(
+        "a sender holds the topic while it waits",
+        "zart_broadcast_v1",
+        "PERFORM zart_require_read_committed_v1();",
+        "PERFORM pg_advisory_xact_lock(2053206644, get_byte(v_topic, 0));",
+        broadcasts.test_who_waits_for_another_sender_of_its_key_holds_up_no_registration,
+    ),
+    Mutant(
+        "a broadcast meets waits that came after it",
+        "zart_meet_broadcast_v1",
+        "w.born < v_event.place",
+        "true",
+        broadcasts.test_a_broadcast_that_was_committed_before_a_wait_does_not_meet_it,
+    ),
+    Mutant(
+        "a timeout does not look for broadcasts",
+        "zart_expire_waits_v1",
+        "AND topic IS NOT NULL",
+        "AND false",
+        lambda scene: broadcasts.test_a_timeout_does_not_take_what_was_accepted_before_it(scene, alone=True),
+    ),
+    Mutant(
+        "an event overtakes an unmet broadcast",
+        "zart_deliver_v1",
+        "PERFORM zart_meet_pending_v1(v_run, p_name);",
+        "",
+        broadcasts.test_an_event_that_comes_while_a_broadcast_is_unmet_does_not_overtake_it,
+    ),
+    Mutant(
+        "a broadcast overtakes another",
+        "zart_meet_broadcast_v1",
+        "PERFORM zart_meet_in_order_v1(v_runs, v_event.topic, v_event.place);",
+        "PERFORM zart_meet_waits_v1(v_runs, p_event);",
+        broadcasts.test_a_later_broadcast_does_not_overtake_an_earlier_one_that_is_unmet,
+    ),
+    Mutant(
+        "a meeting waits for task rows",
+        "zart_meet_broadcast_v1",
+        "SKIP LOCKED",
+        "",
+        broadcasts.test_a_sweep_passes_over_a_run_whose_timeout_is_being_recorded,
+    ),
+    Mutant(
+        "a meeting does not lock task rows",
+        "zart_meet_broadcast_v1",
+        "FOR UPDATE SKIP LOCKED",
+        "",
+        broadcasts.test_a_cancel_before_a_meeting_leaves_nothing_to_meet,
+    ),
+    Mutant(
+        "a retained broadcast is taken again and again",
+        "zart_find_broadcast_v1",
+        "u.event_id = b.event_id AND u.execution_id = p_execution_id",
+        "false",
+        broadcasts.test_a_retained_broadcast_is_taken_once_by_each_execution_while_it_lasts,
+    ),
+    Mutant(
+        "what another wait has comes back",
+        "zart_free_use_v1",
+        "use_id <> v_use.use_id",
+        "false",
+        broadcasts.test_a_broadcast_that_one_body_has_seen_does_not_return_at_the_end,
     ),
     Mutant(
         "a claim waits for task rows",

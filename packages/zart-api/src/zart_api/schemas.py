@@ -284,6 +284,22 @@ class StateOut(Out):
     state: RunState
 
 
+class BroadcastAcceptedOut(Out):
+    """What became of an event that was broadcast."""
+
+    event_id: str
+    duplicate: bool = Field(description="Whether its idempotency key was seen before.")
+    matched: int = Field(description="How many waits had it when this was answered.")
+
+
+class PublishedOut(Out):
+    """A value that a run has published."""
+
+    key: str
+    value: Any
+    updated_at: datetime
+
+
 class EventAcceptedOut(Out):
     """An accepted event: it is recorded."""
 

@@ -17,8 +17,8 @@ from zart_core.definition import ErrorTypes, Invocation, Step, Workflow
 from zart_core.duration import Duration, seconds
 from zart_core.errors import ConfigurationError, UsageError
 from zart_core.hints import resolve_hints
-from zart_core.identity import check_name
-from zart_core.operations import CaptureOperation, EventOperation, SleepOperation
+from zart_core.identity import MAX_KEY, check_name
+from zart_core.operations import CaptureOperation, EventOperation, PublishOperation, SleepOperation
 from zart_core.retry import RetryPolicy
 from zart_core.saga import saga
 
@@ -53,18 +53,25 @@ def sleep_until(name: str, when: datetime) -> Call[None]:
 
 
 @overload
-def wait_for_event(name: str, *, timeout: Duration | None = None) -> Call[Any]: ...
+def wait_for_event(name: str, *, timeout: Duration | None = None, key: str | None = None) -> Call[Any]: ...
 @overload
-def wait_for_event(name: str, payload_type: type[T], *, timeout: Duration | None = None) -> Call[T]: ...
+def wait_for_event(
+    name: str, payload_type: type[T], *, timeout: Duration | None = None, key: str | None = None
+) -> Call[T]: ...
 @overload
-def wait_for_event(name: str, payload_type: Any, *, timeout: Duration | None = None) -> Call[Any]: ...
-def wait_for_event(name: str, payload_type: Any = Any, *, timeout: Duration | None = None) -> Call[Any]:
+def wait_for_event(
+    name: str, payload_type: Any, *, timeout: Duration | None = None, key: str | None = None
+) -> Call[Any]: ...
+def wait_for_event(
+    name: str, payload_type: Any = Any, *, timeout: Duration | None = None, key: str | None = None
+) -> Call[Any]:
     """Wait for an event of that name, also one that came earlier, and return its payload.
 
     Args:
         name: The event's name; each wait of a name consumes one event, in the order of their acceptance.
         payload_type: What the payload is; anything that pydantic knows.
         timeout: Longest wait; None waits without limit.
+        key: Take a broadcast of this name and key as well, whichever was accepted first; 1 to 255 characters.
 
     Raises:
         EventTimeout: None came in time. The wait consumes nothing then.
@@ -72,8 +79,25 @@ def wait_for_event(name: str, payload_type: Any = Any, *, timeout: Duration | No
     """
     limit = None if timeout is None else seconds(timeout, what="timeout")
     codec = Codec.of(payload_type, what=f"payload of event {name!r}")
+    if key is not None:
+        check_name("key of event", key, MAX_KEY)
     body = require_body("wait_for_event()")
-    return Call(body, check_name("event", name), EventOperation(name, codec, limit))
+    return Call(body, check_name("event", name), EventOperation(name, codec, limit, key))
+
+
+def publish(key: str, value: Any) -> Call[None]:
+    """Let anyone read `value` while the run goes on and after it: `handle.state(key)`. Recorded once.
+
+    Args:
+        key: What it is called, 1 to 255 characters. The run's latest value of each name is kept.
+        value: JSON, a pydantic model, a dataclass and what else pydantic can write. It is read as plain JSON.
+
+    Raises:
+        PayloadInvalid: The value cannot be written as JSON.
+        PayloadTooLarge: It takes more than the worker's `max_payload`.
+    """
+    body = require_body("publish()")
+    return Call(body, check_name("state", key), PublishOperation(key, value))
 
 
 @overload
@@ -151,6 +175,7 @@ class Context:
         self.sleep = sleep
         self.sleep_until = sleep_until
         self.wait_for_event = wait_for_event
+        self.publish = publish
         self.capture = capture
         self.detached = detached
         self.now = now
@@ -226,6 +251,7 @@ __all__ = [
     "current",
     "new_uuid",
     "now",
+    "publish",
     "random_float",
     "sleep",
     "sleep_until",

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from zart_core.call import Call
-from zart_core.journal import Journal, Outcome, Record
+from zart_core.journal import Journal, Kind, Outcome, Record
 
 TURN_BITS = 32
 """A turn is `epoch << TURN_BITS | n`; a claim gives n = 0, the owner counts from 1."""
@@ -34,6 +34,9 @@ class Delivery:
         self._journal = journal
         self._deliverable: list[tuple[int, str]] = []
         self._held: dict[int, None] = {}
+        self._unseen: dict[str, int] = {}
+        for record in records:
+            self._note_event(record)
         turns = [(record.turn, record.identity) for record in records if record.turn is not None]
         self._count = 1 + max(
             (turn - (epoch << TURN_BITS) for turn, _ in turns if turn >> TURN_BITS == epoch), default=0
@@ -94,6 +97,7 @@ class Delivery:
         if known is not None and known.turn is not None:
             return
         self._journal.add(record)
+        self._note_event(record)
         if record.turn is not None and record.identity in self.waiting:
             heappush(self._deliverable, (record.turn, record.identity))
 
@@ -116,5 +120,26 @@ class Delivery:
                 continue
             del self.waiting[identity]
             if not waiting.future.done():
+                self._unseen.pop(identity, None)
                 return waiting, record
         return None
+
+    def _note_event(self, record: Record) -> None:
+        if record.kind is Kind.EVENT and record.outcome is Outcome.OK and record.turn is not None:
+            self._unseen[record.identity] = record.turn
+
+    def unseen_events(self, *, is_complete: bool = False) -> list[str]:
+        """Return the waits whose event has a turn and was seen by no body: neither by this one nor by an earlier one.
+
+        What this claim, or its owner since, has given a turn can only have been seen here. An earlier owner may have
+        delivered what has an older turn and died; but a body that `is_complete`, ended by itself, has seen all that
+        an earlier pass has seen, so what it still waits for reached none.
+        """
+        first = self.epoch << TURN_BITS
+        return [
+            identity
+            for identity, turn in self._unseen.items()
+            if (turn >= first or (is_complete and identity in self.waiting))
+            and (record := self._journal.find(identity)) is not None
+            and record.outcome is Outcome.OK
+        ]

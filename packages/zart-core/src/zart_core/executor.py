@@ -25,7 +25,16 @@ from zart_core.errors import CallNotAwaited, PayloadInvalid
 from zart_core.handlers import Phase, handler_arguments
 from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
-from zart_core.items import CancelItem, EndItem, Item, ParkItem, RecordItem, ReleaseItem, WaitItem
+from zart_core.items import (
+    CancelItem,
+    EndItem,
+    Item,
+    LeavingItem,
+    ParkItem,
+    RecordItem,
+    ReleaseItem,
+    WaitItem,
+)
 from zart_core.journal import UNSET, Journal, Kind, Outcome, Record
 from zart_core.meeting import Meeting
 from zart_core.outside import Outside
@@ -310,13 +319,16 @@ class ActiveRun:
             log.warning("%r ended with calls still open, which are cancelled: %s", self, left)
         ending = conclusion.conclude(body, self, self._phase, self._outcome, forgotten)
         self.attempts.give_up_all()
+        unseen = self._delivery.unseen_events(is_complete=True)
         self._unwinding.close_branches()
         undo = bool(self.sagas) and self._phase is Phase.BODY
         orphans = [] if self._phase.is_undoing else self._meeting.orphans()
-        self._leave(EndItem(self, *ending, undo, orphans))
+        self._leave(EndItem(self, *ending, undo, orphans, unseen=unseen))
 
     def _leave(self, item: Item) -> None:
         self._leaving = True
+        if isinstance(item, LeavingItem) and not item.unseen:
+            item.unseen = self._delivery.unseen_events()
         self.put(item)
 
     # -- stopping

@@ -7,7 +7,7 @@ Records, attempts and collects need no lock on the run's task row. The others do
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,10 @@ class Item:
 
 @dataclass(slots=True)
 class RecordItem(Item):
-    """The outcome of a call that this process made. A sleep has `length` or `until` and no turn yet."""
+    """The outcome of a call that this process made. A sleep has `length` or `until` and no turn yet.
+
+    `published` is the value that anyone may read from now on by the call's name.
+    """
 
     identity: str
     sequence: int
@@ -43,6 +46,7 @@ class RecordItem(Item):
     length: float | None = None
     until: datetime | None = None
     value: Any = UNSET
+    published: bytes | None = None
 
     @staticmethod
     def of(
@@ -96,11 +100,12 @@ class LockedItem(Item):
 
 @dataclass(slots=True)
 class WaitItem(LockedItem):
-    """Wait for an event, at most `timeout` seconds."""
+    """Wait for an event, at most `timeout` seconds; with a `key` also for a broadcast of that key."""
 
     identity: str
     sequence: int
     name: str
+    key: str | None
     timeout: float | None
     turn: int = 0
 
@@ -145,12 +150,19 @@ class ParkItem(LockedItem):
 
 
 @dataclass(slots=True)
-class ReleaseItem(LockedItem):
+class LeavingItem(LockedItem):
+    """The run is given up or ends. `unseen` are waits whose events no body has seen, although they have a turn."""
+
+    unseen: list[str] = field(default_factory=list, kw_only=True)
+
+
+@dataclass(slots=True)
+class ReleaseItem(LeavingItem):
     """Hand the run back, for any worker to claim at once."""
 
 
 @dataclass(slots=True)
-class EndItem(LockedItem):
+class EndItem(LeavingItem):
     """The body is over. `state` is completed, failed or cancelled.
 
     `undo`: there are rollbacks to be run. `orphans` are the records that no call has met.
@@ -163,7 +175,7 @@ class EndItem(LockedItem):
 
 
 @dataclass(slots=True)
-class BlockItem(LockedItem):
+class BlockItem(LeavingItem):
     """It cannot go on here: other workers may have other code, and in the end a person has to look.
 
     `payload` is why, as JSON. With `at_once` nobody else tries: it would only do again what cannot be recorded.

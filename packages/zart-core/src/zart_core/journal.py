@@ -18,6 +18,7 @@ class Kind(Enum):
     EVENT = "w"
     SAGA = "g"
     CHILD = "k"
+    STATE = "v"
 
     @property
     def label(self) -> str:

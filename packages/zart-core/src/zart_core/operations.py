@@ -15,6 +15,7 @@ from zart_core.duration import Duration, seconds
 from zart_core.errors import ConfigurationError, EventTimeout, NotInRun, PayloadInvalid
 from zart_core.journal import UNSET, Kind, Outcome, Record
 from zart_core.retry import RetryPolicy, as_policy
+from zart_core.untyped import encode_plain
 
 if TYPE_CHECKING:
     from zart_core.definition import Step
@@ -138,12 +139,13 @@ class SleepOperation:
 
 @dataclass(frozen=True, slots=True)
 class EventOperation:
-    """Wait for an event, at most `timeout` seconds."""
+    """Wait for an event, at most `timeout` seconds; with a `key` also for a broadcast of that key."""
 
     kind: ClassVar[Kind] = Kind.EVENT
     name: str
     codec: Codec
     timeout: float | None
+    key: str | None
 
     def receive(self, record: Record) -> Any:
         """Return the event's payload, or raise `EventTimeout`, or `PayloadInvalid` if it has another shape."""
@@ -170,7 +172,35 @@ class SagaOperation:
         raise _outside("saga")
 
 
-AnyOperation = StepOperation | CaptureOperation | SleepOperation | EventOperation
+@dataclass(frozen=True, slots=True)
+class PublishOperation:
+    """Let anyone read a value by a name, until the run publishes another."""
+
+    kind: ClassVar[Kind] = Kind.STATE
+    name: str
+    value: Any
+
+    def encode(self, limit: int) -> bytes:
+        """Return the value as it is stored, in at most `limit` bytes.
+
+        Raises:
+            PayloadError: It cannot be stored.
+        """
+        return encode_plain(self.value, f"value of state {self.name!r}", limit=limit)
+
+    def receive(self, record: Record) -> None:
+        """Return None, or raise the recorded error: the value could not be stored."""
+        if record.outcome is not Outcome.OK:
+            receive(record, _NOTHING, f"state {self.name!r}")
+
+    def plain(self) -> Coroutine[Any, Any, Any]:
+        """Refuse: there is no run that could record it."""
+        raise _outside(self.name)
+
+
+_NOTHING = Codec.of(None, what="nothing")
+
+AnyOperation = StepOperation | CaptureOperation | SleepOperation | EventOperation | PublishOperation
 
 
 def receive(record: Record, codec: Codec, what: str) -> Any:

@@ -87,7 +87,10 @@ class StepDetails:
 
 @dataclass(frozen=True, slots=True)
 class EventDetails:
-    """One event of an execution's mailbox. `state` is `pending` or `consumed`; `consumed_by` names the wait."""
+    """One event of an execution's mailbox. `state` is `pending` or `consumed`; `consumed_by` names the wait.
+
+    `key` is that of a broadcast; an event sent to the execution itself has none.
+    """
 
     event_id: str
     name: str
@@ -195,12 +198,24 @@ class ExecutionTree:
 
 @dataclass(frozen=True, slots=True)
 class EventReceipt:
-    """What became of a sent event. `waiting`: a wait took it at once. `duplicate`: its key was seen before."""
+    """What became of a sent event. `waiting`: a wait took it at once. `duplicate`: its key was seen before.
+
+    `matched` counts the waits that took it at once: one at most, but of a broadcast any number.
+    """
 
     event_id: str
     duplicate: bool
     waiting: bool
     matched: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedValue:
+    """The latest value that a run has published by a name, and since when it is that."""
+
+    key: str
+    value: Any
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from zart_core.items import (
     CollectItem,
     EndItem,
     Item,
+    LeavingItem,
     LockedItem,
     ParkItem,
     RecordItem,
@@ -34,6 +35,7 @@ from zart_core.items import (
 )
 from zart_core.journal import AttemptRecord, Kind, Outcome, Record
 from zart_core.naming import matches, shortest
+from zart_core.untyped import encode_plain
 
 __all__ = [
     "MISSING",
@@ -55,6 +57,7 @@ __all__ = [
     "Item",
     "Kind",
     "LeaseLost",
+    "LeavingItem",
     "Left",
     "LockedItem",
     "Outcome",
@@ -69,6 +72,7 @@ __all__ = [
     "canonical_json",
     "check_name",
     "check_size",
+    "encode_plain",
     "failure",
     "format_seconds",
     "input_hash",

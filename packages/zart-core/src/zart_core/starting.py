@@ -10,7 +10,13 @@ from zart_core.children import ChildOperation
 from zart_core.errors import PayloadError
 from zart_core.items import CancelItem, ChildItem, RecordItem, WaitItem
 from zart_core.journal import Outcome
-from zart_core.operations import CaptureOperation, EventOperation, SleepOperation, StepOperation
+from zart_core.operations import (
+    CaptureOperation,
+    EventOperation,
+    PublishOperation,
+    SleepOperation,
+    StepOperation,
+)
 
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
@@ -21,8 +27,10 @@ def start(run: ActiveRun, call: Call[Any]) -> None:
     match call.operation:
         case StepOperation() | CaptureOperation():
             run.attempts.start(call)
-        case EventOperation(name=name, timeout=timeout):
-            run.put(WaitItem(run, call.identity, call.sequence, name, timeout))
+        case EventOperation(name=name, key=key, timeout=timeout):
+            run.put(WaitItem(run, call.identity, call.sequence, name, key, timeout))
+        case PublishOperation() as published:
+            _publish(run, call, published)
         case SleepOperation(length=length) if length is not None and length <= 0:
             run.record(call, Outcome.OK, b"null")
         case SleepOperation(length=length, until=until):
@@ -42,6 +50,15 @@ def start(run: ActiveRun, call: Call[Any]) -> None:
                     child.reference(call.identity),
                 )
             )
+
+
+def _publish(run: ActiveRun, call: Call[Any], operation: PublishOperation) -> None:
+    try:
+        value = operation.encode(run.host.max_payload)
+    except PayloadError as error:  # L2: recorded at once
+        run.record(call, Outcome.ERROR, faults.record(error, kind=type(error).__name__))
+    else:
+        run.record(call, Outcome.OK, None, published=value)
 
 
 def give_up(run: ActiveRun, call: Call[Any]) -> None:

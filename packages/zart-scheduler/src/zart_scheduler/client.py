@@ -10,8 +10,9 @@ from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool
 
 from zart_core import EventReceipt, Invocation, Page, RunSummary, UsageError, Workflow
-from zart_core.spi import MISSING
+from zart_core.spi import MISSING, Duration
 from zart_scheduler.access import Access
+from zart_scheduler.broadcasting import broadcast_event
 from zart_scheduler.handle import Handle
 from zart_scheduler.limits import check_id
 from zart_scheduler.listing import ListOptions, list_page
@@ -217,11 +218,50 @@ class Client:
             RunFinished: It has ended.
             StoreConflict: The key was used before with another name or payload.
             PayloadInvalid: The payload cannot be written as JSON.
+            PayloadTooLarge: It takes more than 16 MiB.
             StoreUnavailable: The database cannot be reached; without a key the event may have been accepted.
         """
         check_id("an execution's id", execution_id, tilde=True)
         return await send_event(
             self._access, execution_id, name, payload, idempotency_key=idempotency_key, conn=conn
+        )
+
+    async def broadcast_event(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        key: str,
+        retain: Duration | None = None,
+        idempotency_key: str | None = None,
+        conn: AsyncConnection[Any] | Connection[Any] | None = None,
+    ) -> EventReceipt:
+        """Send an event to all executions that wait for it by this key: `wait_for_event(name, key=key)`.
+
+        Every wait that is open when the event is committed gets it. Waits for the name without a key do not.
+
+        Args:
+            name: The event's name, 1 to 255 characters.
+            payload: JSON, a pydantic model or a dataclass.
+            key: What the waits name too, 1 to 255 characters, such as the number of an order.
+            retain: For how long later waits take it as well, once per execution. Default: not at all.
+            idempotency_key: An event with a key is accepted once per name and `key`, however often it is sent.
+            conn: A psycopg connection in a transaction: the event is sent if and only if that commits. It reaches the
+                waits when a worker finds it, in about a second.
+
+        Returns:
+            The receipt; `matched` is how many waits had the event when this returned, 0 with `conn`. If it is less than
+            all, because their runs were busy, a worker goes on with it.
+
+        Raises:
+            StoreConflict: The idempotency key was used before for this name and key, with another payload.
+            PayloadInvalid: The payload cannot be written as JSON.
+            PayloadTooLarge: It takes more than 16 MiB.
+            UsageError: The name or a key cannot be.
+            StoreUnavailable: The database cannot be reached; without an idempotency key it may have been accepted.
+        """
+        return await broadcast_event(
+            self._access, name, payload, key=key, retain=retain, idempotency_key=idempotency_key, conn=conn
         )
 
     async def list_runs(self, **options: Unpack[ListOptions]) -> Page[RunSummary]:

@@ -23,7 +23,7 @@ from zart_core.spi import Identity, failure, load_divergence, shortest
 from zart_scheduler.payloads import plain
 from zart_scheduler.store.reads import AttemptRow, ChildRow, EventRow, RunRow, StepRow, WaitRow
 
-_KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event", "g": "saga", "k": "child"}
+_KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event", "g": "saga", "k": "child", "v": "state"}
 _STATES = {
     "o": StepState.COMPLETED,
     "e": StepState.FAILED,
@@ -221,7 +221,7 @@ def _event(row: EventRow) -> EventDetails:
     return EventDetails(
         event_id=str(row.event_id),
         name=row.name,
-        key=None,
+        key=row.key,
         payload=plain(row.payload),
         accepted_at=row.accepted_at,
         state="pending" if consumed is None else "consumed",

@@ -19,6 +19,7 @@ from zart_core.spi import (
     EndItem,
     Item,
     Kind,
+    LeavingItem,
     Left,
     Outcome,
     ParkItem,
@@ -71,10 +72,15 @@ def compose(batch: Iterable[Item]) -> Message:
     for item in batch:
         if isinstance(item, RecordItem):
             steps.append(_record(item))
+            if item.published is not None:
+                rest["states"].append(_published(item))
         else:
             if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
                 item.turn = item.run.take_turn()
-            rest[GROUPS[type(item)]].append({"t": item.run.id, "e": item.run.epoch, **_facts(item)})
+            row = {"t": item.run.id, "e": item.run.epoch, **_facts(item)}
+            if isinstance(item, LeavingItem) and item.unseen:
+                row["unseen"] = item.unseen
+            rest[GROUPS[type(item)]].append(row)
     steps.sort(key=_place)  # one order for all writers: no deadlock over the journal's keys
     return Message(to_json(steps) if steps else None, to_json(rest) if rest else None)
 
@@ -101,6 +107,16 @@ def _record(item: RecordItem) -> dict[str, Any]:
     }
 
 
+def _published(item: RecordItem) -> dict[str, Any]:
+    return {
+        "t": item.run.id,
+        "i": item.identity,
+        "n": item.turn,
+        "key": item.name,
+        "p": text(item.published),
+    }
+
+
 def _facts(item: Item) -> dict[str, Any]:
     match item:
         case AttemptItem():
@@ -118,6 +134,7 @@ def _facts(item: Item) -> dict[str, Any]:
                 "i": item.identity,
                 "q": item.sequence,
                 "name": item.name,
+                "key": item.key,
                 "w": item.timeout,
                 "n": item.turn,
             }

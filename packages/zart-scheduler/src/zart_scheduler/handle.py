@@ -11,6 +11,7 @@ from zart_core import (
     ExecutionDetails,
     ExecutionNotFound,
     ExecutionTree,
+    PublishedValue,
     RunState,
     RunSummary,
     WaitTimeout,
@@ -20,7 +21,8 @@ from zart_core.spi import Duration, seconds
 from zart_scheduler.access import Access
 from zart_scheduler.answers import cancelled
 from zart_scheduler.details import execution_tree
-from zart_scheduler.limits import check_id, check_reason
+from zart_scheduler.limits import check_id, check_reason, check_word
+from zart_scheduler.payloads import plain
 from zart_scheduler.results import result_of
 from zart_scheduler.sending import send_event
 from zart_scheduler.store import executions, reads
@@ -128,6 +130,34 @@ class Handle(Generic[R]):
         return await send_event(
             self._access, self.execution_id, name, payload, idempotency_key=idempotency_key, conn=conn
         )
+
+    async def state(self, key: str) -> Any:
+        """Return the latest value that the current run has published as `key`, as plain JSON.
+
+        Args:
+            key: The name that the body gave to `publish`.
+
+        Returns:
+            The value; None if the run has not published any by that name.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+        """
+        found = await self.published(key)
+        return None if found is None else found.value
+
+    async def published(self, key: str) -> PublishedValue | None:
+        """Return the same with its time; None if the run has not published any by that name.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+        """
+        row = await self._access.read(reads.get_published(self.execution_id, check_word("state", key)))
+        if row is None:
+            raise ExecutionNotFound(self.execution_id)
+        if row.updated_at is None:
+            return None
+        return PublishedValue(key, plain(row.value), row.updated_at)
 
     async def cancel(self, reason: str | None = None) -> RunState:
         """Cancel the execution: no new step begins. Safe to repeat. Its children are cancelled too, level by level.

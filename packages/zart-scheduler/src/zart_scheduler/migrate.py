@@ -83,5 +83,6 @@ _GRANTS = {
     "schema": "GRANT USAGE ON SCHEMA",
     "table": "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE",
     "view": "GRANT SELECT ON TABLE",
+    "sequence": "GRANT USAGE ON SEQUENCE",
     "function": "GRANT EXECUTE ON FUNCTION",
 }

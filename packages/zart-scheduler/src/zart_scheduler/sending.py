@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from zart_core import EventReceipt
+from zart_core.spi import encode_plain
 from zart_scheduler.access import Access
 from zart_scheduler.answers import receipt
 from zart_scheduler.limits import check_id, check_word
-from zart_scheduler.payloads import encode_plain
 from zart_scheduler.store import executions
 from zart_scheduler.store.executions import Delivered
 from zart_scheduler.store.statement import Statement
@@ -22,6 +22,7 @@ def event_statement(
     Raises:
         UsageError: The name or the key cannot be.
         PayloadInvalid: The payload cannot be written as JSON.
+        PayloadTooLarge: It takes more than 16 MiB.
     """
     check_word("event", name)
     if idempotency_key is not None:

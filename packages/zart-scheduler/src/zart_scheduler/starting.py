@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from zart_core import Workflow, WorkflowNotFound
+from zart_core.spi import encode_plain
 from zart_scheduler.access import Access
 from zart_scheduler.answers import existed
 from zart_scheduler.checking import stored_input, unchecked_input
 from zart_scheduler.handle import Handle
-from zart_scheduler.payloads import encode_plain
 from zart_scheduler.requests import StartRequest, invocation_of, named_arguments, start_request
 from zart_scheduler.store import workflows
 from zart_scheduler.store.executions import Started

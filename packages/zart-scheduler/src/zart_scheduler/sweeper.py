@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 
 from zart_core import DeadlineExceeded, WorkerCrashed
 from zart_core.spi import record
-from zart_scheduler.store import tasks, workers
+from zart_scheduler.store import executions, tasks, workers
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.statement import run as execute
 
@@ -56,6 +56,19 @@ async def cancel_children(run: Callable[[Statement[int]], Awaitable[int]]) -> in
     return total
 
 
+async def meet_broadcasts(connection: AsyncConnection[Any]) -> int:
+    """Meet waits whose broadcast was part of a transaction, or whose sender is gone; return how many broadcasts."""
+    unmet = await execute(connection, executions.find_unmet(ROUNDS))
+    for event_id in unmet:
+        after = 0
+        for _ in range(ROUNDS):
+            met = await execute(connection, executions.meet_broadcast(event_id, after, BATCH))
+            if met.after is None:
+                break
+            after = met.after
+    return len(unmet)
+
+
 async def sweep(connection: AsyncConnection[Any], worker_id: UUID, lease: float) -> int:
     """Do one round for `worker_id`; return how many runs have become ready or ended.
 
@@ -71,6 +84,7 @@ async def sweep(connection: AsyncConnection[Any], worker_id: UUID, lease: float)
     for crashed in await execute(connection, tasks.list_crashed(BATCH)):
         payload = record(WorkerCrashed(crashed.execution_id, crashed.deaths), kind="WorkerCrashed")
         total += await execute(connection, tasks.fail_crashed(crashed.run_id, payload))
+    total += await meet_broadcasts(connection)
     overdue = record(
         DeadlineExceeded("the workflow did not finish within its timeout"), kind="DeadlineExceeded"
     )

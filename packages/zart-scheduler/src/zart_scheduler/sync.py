@@ -19,6 +19,7 @@ from zart_core import (
     ExecutionTree,
     Invocation,
     Page,
+    PublishedValue,
     RunState,
     RunSummary,
     UsageError,
@@ -28,6 +29,12 @@ from zart_core.spi import MISSING, Duration
 from zart_scheduler.access import Access
 from zart_scheduler.answers import receipt
 from zart_scheduler.background import Background
+from zart_scheduler.broadcasting import (
+    broadcast_event,
+    broadcast_receipt,
+    broadcast_statement,
+    check_answer,
+)
 from zart_scheduler.handle import Handle
 from zart_scheduler.listing import ListOptions, list_page
 from zart_scheduler.requests import PlainOptions, StartRequest, SyncStartOptions
@@ -183,6 +190,37 @@ class SyncClient:
         """Send an event to an execution. See `Client.send_event`; `conn` is used in the caller's own thread."""
         return self.handle(execution_id).send_event(name, payload, idempotency_key=idempotency_key, conn=conn)
 
+    def broadcast_event(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        key: str,
+        retain: Duration | None = None,
+        idempotency_key: str | None = None,
+        conn: Connection[Any] | None = None,
+    ) -> EventReceipt:
+        """Send an event to all who wait for it by this key. See `Client.broadcast_event`."""
+        if conn is None:
+            sending = broadcast_event(
+                self._access,
+                name,
+                payload,
+                key=key,
+                retain=retain,
+                idempotency_key=idempotency_key,
+                conn=None,
+            )
+            return self._background.call(sending)
+        answer = self._run_in(
+            conn,
+            broadcast_statement(
+                name, payload, key=key, retain=retain, idempotency_key=idempotency_key, alone=False
+            ),
+        )
+        check_answer(name, key, answer)
+        return broadcast_receipt(answer, 0)
+
     def list_runs(self, **options: Unpack[ListOptions]) -> Page[RunSummary]:
         """List runs, newest first. See `Client.list_runs`."""
         return self._background.call(list_page(self._access, options))
@@ -265,6 +303,14 @@ class SyncHandle(Generic[R]):
             )
         statement = event_statement(self.execution_id, name, payload, idempotency_key)
         return receipt(self.execution_id, name, self._run_in(conn, statement))
+
+    def state(self, key: str) -> Any:
+        """Return the latest value that the current run has published as `key`. See `Handle.state`."""
+        return self._background.call(self._handle.state(key))
+
+    def published(self, key: str) -> PublishedValue | None:
+        """Return the same with its time. See `Handle.published`."""
+        return self._background.call(self._handle.published(key))
 
     def cancel(self, reason: str | None = None) -> RunState:
         """Cancel the execution: no new step begins. See `Handle.cancel`."""

@@ -150,12 +150,24 @@ SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.
  ORDER BY x.depth, x.created_at, x.execution_id;
 
 -- name: list_events :many
--- An execution's mailbox, in order of acceptance.
--- Locks: none. Index: zart_events_execution.
-SELECT event_id, name, payload, accepted_at, consumed_ident
-  FROM zart_events
- WHERE execution_id = %(execution_id)s
- ORDER BY event_id;
+-- An execution's mailbox, in order of acceptance: events sent to it, and what was set aside for it of broadcasts.
+-- Locks: none. Index: zart_events_execution, zart_event_uses_execution.
+SELECT event_id, name, key, payload, accepted_at, consumed_ident
+  FROM (SELECT event_id, name, NULL AS key, payload, accepted_at, consumed_ident, event_id AS place, 0 AS use_id
+          FROM zart_events WHERE execution_id = %(execution_id)s
+        UNION ALL
+        SELECT b.event_id, b.name, b.key, b.payload, b.accepted_at, u.consumed_ident, coalesce(b.place, b.event_id),
+               u.use_id
+          FROM zart_event_uses u JOIN zart_broadcasts b ON b.event_id = u.event_id
+         WHERE u.execution_id = %(execution_id)s) AS e
+ ORDER BY place, use_id;
+
+-- name: get_published :one
+-- The latest value that an execution's current run has published by a name; no row if there is no such execution.
+-- Locks: none. Index: primary keys.
+SELECT s.value, s.updated_at
+  FROM zart_executions e LEFT JOIN zart_state s ON s.run_id = e.current_run_id AND s.key = %(key)s
+ WHERE e.execution_id = %(execution_id)s;
 
 -- name: find_endings :many
 -- Of these executions (a JSON array of ids), those whose current run has ended or is blocked, and those that are not

@@ -108,9 +108,18 @@ class EventRow:
 
     event_id: int
     name: str
+    key: str | None
     payload: bytes | None
     accepted_at: datetime
     consumed_ident: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRow:
+    """A value that a run has published; both None if it has published none by that name."""
+
+    value: bytes | None
+    updated_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +213,12 @@ def list_tree(execution_id: str) -> Statement[tuple[tuple[RunSummary, str | None
 def list_events(execution_id: str) -> Statement[tuple[EventRow, ...]]:
     """List an execution's events in order of acceptance."""
     return Statement(_SQL["list_events"], {"execution_id": execution_id}, _each(lambda row: EventRow(*row)))
+
+
+def get_published(execution_id: str, key: str) -> Statement[PublishedRow | None]:
+    """Get what an execution's current run has published as `key`; None if there is no such execution."""
+    parameters = {"execution_id": execution_id, "key": key}
+    return Statement(_SQL["get_published"], parameters, _first(lambda row: PublishedRow(*row)))
 
 
 def find_endings(execution_ids: Iterable[str]) -> Statement[tuple[Ending, ...]]:

@@ -88,7 +88,7 @@ CREATE TABLE zart_steps (
   worker_id    uuid,
   payload      bytea,
   PRIMARY KEY (run_id, ident),
-  CONSTRAINT zart_steps_kind CHECK (kind IN ('s', 'c', 'z', 'w', 'k', 'p', 'g')),
+  CONSTRAINT zart_steps_kind CHECK (kind IN ('s', 'c', 'z', 'w', 'k', 'p', 'g', 'v')),
   CONSTRAINT zart_steps_outcome CHECK (outcome IN ('o', 'e', 't', 'c', 'x'))
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
 -- The only index beside the key: a plain step, born with its turn, does not touch it.
@@ -174,8 +174,21 @@ CREATE TABLE zart_cancellations (
   reason          text   NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
+-- The latest value of each name that a run has published.
+CREATE TABLE zart_state (
+  run_id     uuid             NOT NULL,
+  key        text COLLATE "C" NOT NULL,
+  turn       bigint           NOT NULL,
+  value      bytea            NOT NULL,
+  updated_at timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (run_id, key)
+) WITH (fillfactor = 70);
+
+-- One count for events, broadcasts and keyed waits: it tells which of two came first.
+CREATE SEQUENCE zart_event_ids;
+
 CREATE TABLE zart_events (
-  event_id       bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  event_id       bigint           PRIMARY KEY DEFAULT nextval('zart_event_ids'),
   execution_id   text COLLATE "C" NOT NULL,
   name           text COLLATE "C" NOT NULL,
   idem_key       text COLLATE "C",
@@ -190,20 +203,61 @@ CREATE INDEX zart_events_mailbox ON zart_events (execution_id, name, event_id) W
 CREATE INDEX zart_events_used ON zart_events (consumed_run, consumed_ident) WHERE consumed_run IS NOT NULL;
 CREATE INDEX zart_events_execution ON zart_events (execution_id, event_id);
 
+-- Events for whoever waits for their topic, which is a name and a key. `place` is where one stands among events and
+-- waits; it gets it once it is committed. `unmet`: a wait that was open then may still be without it.
+CREATE TABLE zart_broadcasts (
+  event_id     bigint           PRIMARY KEY DEFAULT nextval('zart_event_ids'),
+  topic        bytea            NOT NULL,
+  name         text COLLATE "C" NOT NULL,
+  key          text COLLATE "C" NOT NULL,
+  idem_key     text COLLATE "C",
+  payload      bytea            NOT NULL,
+  payload_hash bytea            NOT NULL,
+  accepted_at  timestamptz      NOT NULL DEFAULT clock_timestamp(),
+  retain_until timestamptz,
+  place        bigint,
+  unmet        boolean          NOT NULL DEFAULT true
+) WITH (fillfactor = 90);
+CREATE UNIQUE INDEX zart_broadcasts_idem ON zart_broadcasts (topic, idem_key) WHERE idem_key IS NOT NULL;
+CREATE INDEX zart_broadcasts_unmet ON zart_broadcasts (topic, event_id) WHERE unmet;
+CREATE INDEX zart_broadcasts_retained ON zart_broadcasts (topic, place) WHERE retain_until IS NOT NULL;
+
+-- What was set aside of a broadcast for an execution: one row for each of its waits that got it. Without a consumer it
+-- lies in the mailbox, given back.
+CREATE TABLE zart_event_uses (
+  use_id         bigint           GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  event_id       bigint           NOT NULL,
+  execution_id   text COLLATE "C" NOT NULL,
+  consumed_run   uuid,
+  consumed_ident text COLLATE "C"
+);
+CREATE INDEX zart_event_uses_event ON zart_event_uses (event_id, execution_id);
+CREATE INDEX zart_event_uses_execution ON zart_event_uses (execution_id);
+CREATE INDEX zart_event_uses_mailbox ON zart_event_uses (execution_id) WHERE consumed_run IS NULL;
+CREATE UNIQUE INDEX zart_event_uses_used ON zart_event_uses (consumed_run, consumed_ident)
+  WHERE consumed_run IS NOT NULL;
+
+-- `key`, `topic` and `born`, its place among broadcasts, are those of a wait with a key.
 CREATE TABLE zart_waits (
   run_id       uuid             NOT NULL,
   ident        text COLLATE "C" NOT NULL,
   execution_id text COLLATE "C" NOT NULL,
   seq          integer          NOT NULL,
   name         text COLLATE "C" NOT NULL,
+  key          text COLLATE "C",
+  topic        bytea,
+  born         bigint,
   deadline     timestamptz,
   created_at   timestamptz      NOT NULL DEFAULT clock_timestamp(),
   timeout_secs float8,
-  PRIMARY KEY (run_id, ident)
+  PRIMARY KEY (run_id, ident),
+  CONSTRAINT zart_waits_topic CHECK (num_nonnulls(key, topic, born) IN (0, 3))
 ) WITH (
   fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0
 );
+CREATE INDEX zart_waits_name ON zart_waits (run_id, name, seq);
+CREATE INDEX zart_waits_born ON zart_waits (topic, born) WHERE topic IS NOT NULL;
 
 -- What people did to executions, in order; kept when the execution is gone.
 CREATE TABLE zart_audit (
@@ -241,5 +295,7 @@ BEGIN
     ALTER TABLE zart_steps ALTER COLUMN payload SET COMPRESSION lz4;
     ALTER TABLE zart_step_attempts ALTER COLUMN error SET COMPRESSION lz4;
     ALTER TABLE zart_events ALTER COLUMN payload SET COMPRESSION lz4;
+    ALTER TABLE zart_broadcasts ALTER COLUMN payload SET COMPRESSION lz4;
+    ALTER TABLE zart_state ALTER COLUMN value SET COMPRESSION lz4;
   END IF;
 END $lz4$;

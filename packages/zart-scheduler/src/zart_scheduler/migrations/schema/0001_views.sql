@@ -29,7 +29,8 @@ FROM zart_execution_runs r JOIN zart_run_states s ON s.run_id = r.run_id;
 CREATE VIEW zart_v_steps AS
 SELECT run_id, ident, seq,
        CASE kind WHEN 's' THEN 'step' WHEN 'c' THEN 'capture' WHEN 'z' THEN 'sleep' WHEN 'w' THEN 'event'
-                 WHEN 'k' THEN 'child' WHEN 'p' THEN 'spawn' WHEN 'g' THEN 'saga' END AS kind,
+                 WHEN 'k' THEN 'child' WHEN 'p' THEN 'spawn' WHEN 'g' THEN 'saga'
+                 WHEN 'v' THEN 'state' END AS kind,
        CASE outcome WHEN 'o' THEN 'ok' WHEN 'e' THEN 'error' WHEN 't' THEN 'timed out' WHEN 'c' THEN 'cancelled'
                     WHEN 'x' THEN 'cancelled elsewhere' END AS outcome,
        turn >> 32 AS turn_epoch, turn & 4294967295 AS turn_number, wake_at, attempt, started_at, completed_at, worker_id,

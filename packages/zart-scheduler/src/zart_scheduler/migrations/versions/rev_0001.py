@@ -20,6 +20,8 @@ _FUNCTIONS = (
     "flush_leaves_v1",
     "blocks_v1",
     "events_v1",
+    "broadcast_v1",
+    "state_v1",
     "end_v1",
     "children_v1",
     "start_v1",
@@ -33,8 +35,11 @@ _TABLES = (
     "zart_audit",
     "zart_workflows",
     "zart_waits",
+    "zart_event_uses",
+    "zart_broadcasts",
     "zart_events",
     "zart_cancellations",
+    "zart_state",
     "zart_tasks",
     "zart_step_attempts",
     "zart_steps",
@@ -61,3 +66,4 @@ def downgrade() -> None:
         execute(f"DROP FUNCTION {created};")
     execute("DROP TYPE zart_answer_v1;")
     execute(";\n".join(f"DROP TABLE {table}" for table in _TABLES) + ";")
+    execute("DROP SEQUENCE zart_event_ids;")

@@ -7,9 +7,11 @@ DECLARE
   v_standing text;
   v_tries    integer;
 BEGIN
-  FOR v_item IN SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, p text, now boolean) LOOP
+  FOR v_item IN SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, p text, now boolean, unseen jsonb)
+  LOOP
     v_standing := zart_standing_v1(p_worker, v_item.t, v_item.e, p_held);
     IF v_standing = 'own' THEN
+      PERFORM zart_unsee_v1(v_item.t, v_item.unseen);
       v_standing := zart_end_cancelled_v1(v_item.t);
     END IF;
     IF v_standing = 'live' THEN
@@ -110,6 +112,6 @@ BEGIN
     RETURN false;
   END IF;
   DELETE FROM zart_step_attempts WHERE run_id = p_run AND ident = p_ident;
-  PERFORM zart_free_event_v1(p_run, p_ident);
+  PERFORM zart_give_back_v1(p_run, p_ident);
   RETURN true;
 END $$;

@@ -2,8 +2,7 @@
 -- ended: one whose parent's row is held by another transaction is left as it is, for a later try.
 -- One with rollbacks to be run, or whose workflow has a handler for such an end, does not end: it is handed to those.
 -- p_undo says of which there are rollbacks, if their owner ends them; NULL: their journals tell whether there were any.
--- Events consumed by outcomes that never got a turn return to the mailbox at their place, and those records with them:
--- no body has seen them, and the next run may meet the event. `p_taken` = by another than the owner: the final epoch is
+-- `p_taken` = by another than the owner: the final epoch is
 -- one higher, so that the owner cannot take this end for its own.
 -- Locks: the caller holds the task rows; their parents' are taken SKIP LOCKED.
 CREATE FUNCTION zart_end_runs_v1(p_runs uuid[], p_states text[], p_outcomes bytea[], p_worker uuid, p_taken boolean,
@@ -39,12 +38,7 @@ END $$;
 CREATE FUNCTION zart_close_body_v1(p_runs uuid[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-  WITH undelivered AS (
-    DELETE FROM zart_steps s WHERE s.run_id = ANY (p_runs) AND s.turn IS NULL AND s.kind IN ('w', 'k')
-    RETURNING s.run_id, s.ident
-  )
-  UPDATE zart_events e SET consumed_run = NULL, consumed_ident = NULL
-    FROM undelivered u WHERE e.consumed_run = u.run_id AND e.consumed_ident = u.ident;
+  PERFORM zart_return_unseen_v1(p_runs);
   DELETE FROM zart_waits WHERE run_id = ANY (p_runs);
   PERFORM zart_leave_children_v1(p_runs);
 END $$;
@@ -152,6 +146,8 @@ BEGIN
   JOIN zart_tasks t ON t.task_id = r.t AND t.epoch = r.e AND t.worker_id = p_worker AND t.state = 'a'
   WHERE r.t = ANY (p_held);
   IF v_runs IS NOT NULL THEN
+    PERFORM zart_unsee_v1(r.t, r.unseen) FROM jsonb_to_recordset(p_items) AS r(t uuid, unseen jsonb)
+      WHERE r.t = ANY (v_runs) AND r.unseen IS NOT NULL;
     v_concern := zart_concern_v1(v_runs);
     v_ended := zart_end_runs_v1(v_runs, v_states, v_outcomes, p_worker, false, v_undo);
     IF v_concern IS NOT NULL THEN

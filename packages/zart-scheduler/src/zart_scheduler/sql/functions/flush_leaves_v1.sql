@@ -56,9 +56,10 @@ DECLARE
   v_item     record;
   v_standing text;
 BEGIN
-  FOR v_item IN SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer) LOOP
+  FOR v_item IN SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer, unseen jsonb) LOOP
     v_standing := zart_standing_v1(p_worker, v_item.t, v_item.e, p_held);
     IF v_standing = 'own' THEN
+      PERFORM zart_unsee_v1(v_item.t, v_item.unseen);
       v_standing := zart_end_cancelled_v1(v_item.t);
     END IF;
     IF v_standing = 'live' THEN

@@ -78,7 +78,7 @@ DECLARE
   v_held   uuid[];
 BEGIN
   SELECT array_agg(DISTINCT (item ->> 't')::uuid) INTO v_needed
-  FROM jsonb_each(p_rest - 'attempts') AS g(kind, items), jsonb_array_elements(g.items) AS item;
+  FROM jsonb_each(p_rest - 'attempts' - 'states') AS g(kind, items), jsonb_array_elements(g.items) AS item;
   IF v_needed IS NOT NULL THEN
     SELECT array_agg(h.task_id) INTO v_held
     FROM (SELECT task_id FROM zart_tasks WHERE task_id = ANY (v_needed) ORDER BY task_id FOR UPDATE SKIP LOCKED) h;
@@ -95,6 +95,9 @@ LANGUAGE plpgsql AS $$
 BEGIN
   IF p_rest ? 'attempts' THEN
     RETURN QUERY SELECT * FROM zart_flush_attempts_v1(p_worker, p_rest -> 'attempts');
+  END IF;
+  IF p_rest ? 'states' THEN
+    PERFORM zart_flush_states_v1(p_worker, p_rest -> 'states');
   END IF;
   IF p_rest ? 'cancels' THEN
     RETURN QUERY SELECT * FROM zart_flush_cancels_v1(p_worker, p_rest -> 'cancels', p_held, p_resend);
