@@ -150,6 +150,15 @@ def _facts(item: Item) -> dict[str, Any]:
             }
         case CollectItem():
             return {"n": item.turn}
+        case ParkItem() | EndItem() | BlockItem():
+            return _parting(item)
+        case _:
+            return {}
+
+
+def _parting(item: ParkItem | EndItem | BlockItem) -> dict[str, Any]:
+    """Return the facts of an item by which a run leaves its worker."""
+    match item:
         case ParkItem():
             return {"await": item.awaited}
         case EndItem():
@@ -157,8 +166,6 @@ def _facts(item: Item) -> dict[str, Any]:
             return {"s": item.state, "p": text(item.payload), "u": item.undo, **orphans}
         case BlockItem():
             return {"p": text(item.payload), "now": item.at_once}
-        case _:
-            return {}
 
 
 def _child(item: ChildItem) -> dict[str, Any]:
