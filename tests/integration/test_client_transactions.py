@@ -232,7 +232,7 @@ def test_a_blocking_client_works_in_the_callers_thread(database_url: str) -> Non
             client.start(ship, "8", execution_id="ship-7", conn=conn)
         conn.commit()
         assert [event.payload for event in handle.describe().events] == [1, 2]
-        with pytest.raises(ConfigurationError, match="SyncClient takes a psycopg Connection"):
+        with pytest.raises(ConfigurationError, match="`conn` takes a psycopg"):
             client.start(ship, "7", conn="x")  # type: ignore[call-overload] # that is what is refused
 
 

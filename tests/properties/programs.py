@@ -19,8 +19,10 @@ from zart_core import (
     StepTimeout,
     Workflow,
     capture,
+    context,
     detached,
     sleep,
+    transaction,
     wait_for_event,
 )
 from zart_core.call import Call
@@ -43,6 +45,15 @@ async def _bare() -> int:
     world = the_world()
     world.effect()
     await asyncio.sleep(world.pause())
+    return world.value()
+
+
+async def _paid(x: int) -> int:
+    """Write in the step's own transaction; a start of its own tells nothing, since a lost commit begins it again."""
+    world = the_world()
+    async with transaction() as conn:
+        conn.write(context().idempotency_key)  # type: ignore[attr-defined] # the connection of a host in memory
+        await asyncio.sleep(world.pause())
     return world.value()
 
 
@@ -79,6 +90,7 @@ async def _captured() -> int:
 
 
 work: Step[[str, int], int] = Step(_work, "work")
+paid: Step[[int], int] = Step(_paid, "paid")
 bare: Step[[], int] = Step(_bare, "bare")
 blocking: Step[[int], int] = Step(_blocking, "blocking")
 flaky: Step[[int], int] = Step(_flaky, "flaky", retry="fixed(2, 5ms)")
@@ -191,6 +203,8 @@ async def run(node: Node, x: int = 1) -> int:
 
 async def _leaf(node: Node, x: int) -> int:
     match node:
+        case ("step", "c"):
+            return await given_up(paid(x))
         case ("step", tag):
             return await given_up(work(tag, x).named(f"work-{tag}"))
         case ("bare",):

@@ -11,12 +11,13 @@ from tests.properties.trials import Found, order_free_trial, trial
 from tests.support import virtual_time
 from tests.support.memory_host import Chaos, MemoryHost
 from tests.support.memory_store import MemoryStore
+from tests.support.memory_transactions import MemoryTransaction
 
 from zart_core import attempts, delivery, executor
 from zart_core.call import Call
 from zart_core.executor import ActiveRun
 from zart_core.identity import Scope
-from zart_core.items import CancelItem, WaitItem
+from zart_core.items import CancelItem, RecordItem, WaitItem
 from zart_core.journal import Journal, Record
 
 MOST = 200
@@ -129,6 +130,19 @@ def nothing_is_held_back(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
     return MemoryHost
 
 
+def commits_of_steps_hold_nothing_back(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
+    """A plain outcome overtakes the earlier one of a step that commits by itself."""
+    commit = MemoryTransaction.commit
+
+    def release(self: MemoryTransaction, item: RecordItem) -> None:
+        assert item.turn is not None
+        item.run.release_turn(item.turn)
+        commit(self, item)
+
+    patch.setattr(MemoryTransaction, "commit", release)
+    return MemoryHost
+
+
 def cancelled_calls_are_not_recorded(patch: pytest.MonkeyPatch) -> type[MemoryHost]:
     def forget(self: ActiveRun, call: Call[Any]) -> None:
         self._pending.pop(call.identity, None)
@@ -214,11 +228,12 @@ MUTANTS: list[tuple[Plant, Trial, int]] = [
     (early_start, trial, 0),
     (lost_record, trial, 0),
     (nothing_is_held_back, trial, 0),
+    (commits_of_steps_hold_nothing_back, trial, 0),
     (cancelled_calls_are_not_recorded, trial, 0),
     (results_of_cancelled_steps_are_recorded, trial, 45),
     (stale_cache_epoch, trial, 0),
     (busy_items_keep_their_turn, trial, 65),
-    (freed_events_go_to_the_box_only, trial, 640),
+    (freed_events_go_to_the_box_only, trial, 1640),
 ]
 """What is planted, what should show it, and the seed to begin with: a little before the first that did."""
 

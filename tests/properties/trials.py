@@ -2,9 +2,10 @@
 
 What must hold, for each: before a pass begins new work it has seen all that any pass before it saw, in that order; each
 pass saw a beginning of what the replay of the complete journal sees; that replay begins nothing and ends the same; no
-step begins after its record, twice in a claim, or after the body gave it up in an earlier pass; turns never change; an
-event is consumed only by its record, none by a cancelled wait, and none lies beside an open wait; no child is started
-twice, after its call was given up in an earlier pass, or lives on when it was given up; nothing is stuck.
+step begins after its record, twice in a claim, or after the body gave it up in an earlier pass; what a step writes in
+its own transaction is there once, with its record, or not at all; turns never change; an event is consumed only by its
+record, none by a cancelled wait, and none lies beside an open wait; no child is started twice, after its call was given
+up in an earlier pass, or lives on when it was given up; nothing is stuck.
 """
 
 from __future__ import annotations
@@ -191,6 +192,13 @@ class Life:
         for identity in self.store.children:
             if identity in records:
                 found.append(f"the child of {identity} lives beside its record")
+        paid = [
+            idempotency_key(RUN_ID, identity)
+            for identity, record in records.items()
+            if "paid" in identity and record.outcome is Outcome.OK
+        ]
+        if sorted(self.store.effects) != sorted(paid):
+            found.append(f"effects {self.store.effects} beside records {paid}")
         if self.store.ending is not None and self.store.ending[0] == "blocked":
             found.append(f"blocked: {self.store.ending[1]!r}")
         return found

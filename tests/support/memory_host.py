@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.memory_store import Answer, MemoryStore
+from tests.support.memory_transactions import Excused, MemoryTransaction
 from zart_core import Workflow
 from zart_core.control import RunCancelled, Signal
 from zart_core.executor import TURN_BITS, ActiveRun
@@ -106,6 +107,11 @@ class MemoryHost:
         self.child_life: Callable[[str], tuple[float, Outcome, bytes]] | None = None
         """How many seconds a child lives that this call has started, and how it ends; None: until a test ends it."""
         self._children: set[str] = set()
+        self.transactions: list[MemoryTransaction] = []
+        self.next_commits: list[Exception | None] = []
+        """What is to become of the next commits of steps, the first first."""
+        self.after_commit: Callable[[Callable[[], None]], object] = self.later
+        """Brings the answer to a commit to its run."""
         self.patience = 30.0
         self._stopping: tuple[type[Signal], str | None] | None = None
         self._queue: list[Item] = []
@@ -171,6 +177,12 @@ class MemoryHost:
     def look(self) -> None:
         if self._stopping is not None:
             self.loop.call_soon(self._stop)
+
+    async def begin_transaction(self, *, is_async: bool) -> MemoryTransaction:
+        if self.chaos:
+            await asyncio.sleep(self.chaos.pause())
+            self.next_commits = [Excused()] if self.chaos.happens(0.1) else []
+        return MemoryTransaction(self)
 
     async def now(self) -> datetime:
         return self._clock + timedelta(seconds=self.loop.time())
@@ -304,7 +316,7 @@ class MemoryHost:
 
     def _has_news(self) -> None:
         if self.run is not None:
-            self._later(self._look_outside)
+            self.later(self._look_outside)
         else:
             self._wake_if_due()
 
@@ -317,7 +329,7 @@ class MemoryHost:
                 self.loop.call_later(seconds, self.end_child, identity, outcome, payload)
 
     def _claim_soon(self) -> None:
-        self._later(self._claim_if_free)
+        self.later(self._claim_if_free)
 
     def _claim_if_free(self) -> None:
         if self.run is None and self.ending is None:
@@ -331,7 +343,7 @@ class MemoryHost:
         if self._stopping is not None and self.run is not None:
             self.run.stop(*self._stopping)
 
-    def _later(self, what: Callable[..., None], *args: Any) -> None:
+    def later(self, what: Callable[..., None], *args: Any) -> None:
         pause = self.chaos.pause() if self.chaos else 0.0
         if pause:
             self.loop.call_later(pause, what, *args)
@@ -343,7 +355,7 @@ class MemoryHost:
     def _schedule(self) -> None:
         if not self._scheduled and self._flights < (self.chaos.flights if self.chaos else 1):
             self._scheduled = True
-            self._later(self._flush)
+            self.later(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -357,7 +369,7 @@ class MemoryHost:
         self._queue = [item for item in self._queue if id(item) not in taken]
         self._locks += sum(isinstance(item, LockedItem) for item in batch)
         self._flights += 1
-        self._later(self._answer, self._commit(batch))
+        self.later(self._answer, self._commit(batch))
         if self._queue:
             self._schedule()
 
@@ -392,7 +404,7 @@ class MemoryHost:
             if run.gone is None:
                 run.advance()
         if busy:
-            self._later(self._retry, busy)
+            self.later(self._retry, busy)
         if self._queue:
             self._schedule()
 
@@ -448,7 +460,7 @@ class MemoryHost:
 
     def _drain(self, run: ActiveRun) -> None:
         run.drain()
-        self._later(run.abort_steps)
+        self.later(run.abort_steps)
 
     def _die(self) -> None:
         if self.run is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from zart_core.handlers import Phase
 from zart_core.items import (
@@ -68,6 +69,8 @@ class MemoryStore:
     """The child executions that run, by the call that started them, with the hash of its arguments."""
     born: list[str] = field(default_factory=list)
     """The calls whose child was started, in that order."""
+    effects: list[Any] = field(default_factory=list)
+    """What steps have written in their own transactions."""
     awaited: list[str] = field(default_factory=list)
     """What the run was parked for."""
     sent: int = 0
@@ -94,6 +97,7 @@ class MemoryStore:
             consumed=dict(self.consumed),
             children=dict(self.children),
             born=list(self.born),
+            effects=list(self.effects),
         )
 
     def claim(self, turn_bits: int, now: float) -> list[Record]:
@@ -205,6 +209,8 @@ class MemoryStore:
             known = replace(known, failed=item.attempt, due_at=now + item.delay)
         if item.deadline is not None:
             known = replace(known, deadline_at=now + item.deadline)
+        if item.heartbeat is not None:
+            known = replace(known, heartbeat=item.heartbeat)
         self.failures[item.identity] = known
         return Answer()
 

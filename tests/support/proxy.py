@@ -55,6 +55,7 @@ class Proxy:
         self.url = make_conninfo(database_url, host=str(self._directory))
         self._path = self._directory / Path(self._target).name
         self._catches: list[Catch] = []
+        self._swallows: list[tuple[bytes, asyncio.Event]] = []
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,6 +71,15 @@ class Proxy:
         catch = self.catch(pattern)
         catch.cut()
         return catch
+
+    def swallow(self, pattern: str) -> asyncio.Event:
+        """Lose the next message that holds `pattern`: the server never hears of it, and nobody is told.
+
+        The event is set when it is lost.
+        """
+        lost = asyncio.Event()
+        self._swallows.append((pattern.encode(), lost))
+        return lost
 
     def freeze(self) -> None:
         """Let nothing through, in either direction, and close nothing: the network has gone in silence."""
@@ -122,6 +132,10 @@ class Proxy:
                     self._catches.remove(catch)
                     caught.append(catch)
             before = data[-1000:]
+            if matching := [each for each in self._swallows if each[0] in data]:
+                self._swallows.remove(matching[0])
+                matching[0][1].set()
+                continue
             await self._flowing.wait()
             to_server.write(data)
             await to_server.drain()

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support import families, lawful, workflows
+from tests.support import beating, deposits, families, lawful, workflows
 from zart_core import crashpoints
 from zart_scheduler import Client, Worker, WorkerConfig
 
@@ -115,7 +115,8 @@ def _skew_clock(seconds: float) -> None:
 
 async def _work(request: dict[str, Any]) -> None:
     async with Client(request["url"]) as client:
-        worker = Worker(client, workflows, families, lawful, config=WorkerConfig(**request["config"]))
+        sources = (workflows, families, lawful, deposits, beating)
+        worker = Worker(client, *sources, config=WorkerConfig(**request["config"]))
         run = asyncio.create_task(worker.run())
         ready = asyncio.create_task(worker.ready())
         await asyncio.wait({run, ready}, return_when=asyncio.FIRST_COMPLETED)

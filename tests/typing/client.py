@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from psycopg import AsyncConnection, Connection
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from zart_core import EventReceipt, ExecutionDetails, Page, RunState, RunSummary
 from zart_decorators import durable
@@ -44,7 +46,13 @@ async def keyword_only(*, a: int) -> float:
     return float(a)
 
 
-async def starts(client: Client, conn: AsyncConnection[Any], sync_conn: Connection[Any]) -> None:
+async def starts(
+    client: Client,
+    conn: AsyncConnection[Any],
+    sync_conn: Connection[Any],
+    session: Session,
+    async_session: AsyncSession,
+) -> None:
     assert_type(await client.start(none), Handle[int])
     assert_type(await client.start(one, 1), Handle[str])
     assert_type(await client.start(two, 1), Handle[bytes])
@@ -56,6 +64,8 @@ async def starts(client: Client, conn: AsyncConnection[Any], sync_conn: Connecti
     assert_type(await client.start(two.call(1, b="b"), execution_id="x"), Handle[bytes])
     assert_type(await client.start("by-name", 1, "b", queue="q"), Handle[Any])
     assert_type(await client.start(call("by-name", 1, b="b"), conn=sync_conn), Handle[Any])
+    assert_type(await client.start(one, 1, conn=session), Handle[str])
+    assert_type(await client.start(one, 1, conn=async_session), Handle[str])
     assert_type(
         await client.start(
             one,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from zart_core.steprun import Attempted, Raised, Returned, TimedOut, attempt
+from zart_core.pulse import Pulse
+from zart_core.steprun import Attempted, Raised, Returned, Silent, TimedOut, attempt
 
 pytestmark = pytest.mark.anyio
 
@@ -20,6 +22,9 @@ pytestmark = pytest.mark.anyio
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as pool:
         yield pool
+
+
+running: list[Pulse] = []
 
 
 def now() -> float:
@@ -32,8 +37,11 @@ async def run(
     *,
     is_async: bool = True,
     deadline: float | None = None,
+    silence: float | None = None,
 ) -> Attempted:
-    return await attempt(function, is_async=is_async, deadline=deadline, threads=threads)
+    pulse = Pulse(asyncio.get_running_loop(), silence, None, lambda _: None, 1024)
+    running.append(pulse)
+    return await attempt(function, is_async=is_async, deadline=deadline, threads=threads, pulse=pulse)
 
 
 async def value() -> int:
@@ -127,3 +135,44 @@ async def test_a_thread_sees_the_context_variables_of_its_step(threads: ThreadPo
     variable: ContextVar[str] = ContextVar("variable")
     variable.set("seen")
     assert await run(variable.get, threads, is_async=False) == Returned("seen")
+
+
+async def test_silence_ends_it(threads: ThreadPoolExecutor) -> None:
+    assert await run(asyncio.Event().wait, threads, silence=0.05) == Silent()
+    gate = threading.Event()
+    assert await run(gate.wait, threads, is_async=False, silence=0.05) == Silent()
+    gate.set()
+
+
+async def test_a_step_that_swallows_the_end_of_its_silence_was_silent(threads: ThreadPoolExecutor) -> None:
+    async def swallows() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "all is well"
+
+    assert await run(swallows, threads, silence=0.05) == Silent()
+
+
+async def test_signs_of_life_keep_it_going(threads: ThreadPoolExecutor) -> None:
+    async def beats() -> str:
+        for _ in range(4):
+            await asyncio.sleep(0.1)
+            running[-1].beat(None)
+        return "done"
+
+    assert await run(beats, threads, silence=0.3) == Returned("done")
+
+
+async def test_late_is_late_also_for_a_silent_one(threads: ThreadPoolExecutor) -> None:
+    assert await run(asyncio.Event().wait, threads, deadline=now() + 0.05, silence=0.5) == TimedOut()
+
+
+async def test_waiting_for_a_thread_is_not_silence(threads: ThreadPoolExecutor) -> None:
+    gate = threading.Event()
+    blocked = asyncio.create_task(run(gate.wait, threads, is_async=False))
+    waiting = asyncio.create_task(run(lambda: "ran", threads, is_async=False, silence=0.1))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    gate.set()
+    assert await waiting == Returned("ran")
+    await blocked

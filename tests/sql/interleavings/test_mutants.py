@@ -15,6 +15,7 @@ from tests.sql.interleavings import test_broadcasts as broadcasts
 from tests.sql.interleavings import test_children as children
 from tests.sql.interleavings import test_events as events
 from tests.sql.interleavings import test_fence as fence
+from tests.sql.interleavings import test_transactions as transactions
 from tests.sql.interleavings import test_turns as turns
 from tests.sql.scene import Scene
 
@@ -117,6 +118,62 @@ def family(scene: Scene) -> tuple[UUID, UUID]:
 
 
 MUTANTS = [
+    Mutant(
+        "the fence does not lock",
+        "zart_fence_v1",
+        LOCK,
+        "",
+        transactions.test_a_taker_waits_for_a_record_until_its_commit_and_finds_it_in_the_journal,
+    ),
+    Mutant(
+        "the fence does not lock",
+        "zart_fence_v1",
+        LOCK,
+        "",
+        transactions.test_a_zombies_record_that_starts_while_its_worker_is_declared_dead_is_refused,
+    ),
+    Mutant(
+        "the fence does not lock",
+        "zart_fence_v1",
+        LOCK,
+        "",
+        transactions.test_a_zombies_record_that_starts_while_its_run_is_being_stolen_is_refused,
+    ),
+    Mutant(
+        "a refused record does not stop its commit",
+        "zart_record_v1",
+        "RAISE EXCEPTION 'the record is refused: %', v_verdict",
+        "RAISE WARNING 'the record is refused: %', v_verdict",
+        transactions.test_a_record_that_is_there_already_refuses_the_second,
+    ),
+    Mutant(
+        "a step's own commit is not noticed",
+        "zart_record_v1",
+        "IS DISTINCT FROM p_xact",
+        "IS NULL",
+        transactions.test_a_transaction_that_the_step_has_ended_itself_takes_no_record,
+    ),
+    Mutant(
+        "a frozen client keeps the fence",
+        "zart_record_v1",
+        "PERFORM set_config('idle_in_transaction_session_timeout', p_patience::text, true);",
+        "",
+        transactions.test_a_client_that_stands_still_behind_the_fence_loses_its_transaction,
+    ),
+    Mutant(
+        "an open transaction is taken for one that is gone",
+        "zart_fate_v1",
+        "v_status = 'in progress'",
+        "false",
+        transactions.test_a_transaction_whose_fate_is_asked_for_cannot_commit_any_more_once_it_is_told,
+    ),
+    Mutant(
+        "the steps of the dead keep their locks",
+        "zart_mark_dead_v1",
+        "PERFORM zart_end_transactions_of_v1(v_dead);",
+        "",
+        transactions.test_a_dead_workers_open_transactions_are_ended,
+    ),
     Mutant(
         "the fence does not lock",
         "zart_fence_v1",

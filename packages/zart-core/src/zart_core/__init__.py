@@ -51,6 +51,7 @@ from zart_core.errors import (
     StoreConflict,
     StoreError,
     StoreUnavailable,
+    TransactionInUse,
     UsageError,
     WaitTimeout,
     WorkerCrashed,
@@ -58,6 +59,7 @@ from zart_core.errors import (
     WrongTask,
     ZartError,
 )
+from zart_core.instep import heartbeat, last_heartbeat, transaction
 from zart_core.records import (
     AttemptDetails,
     CurrentCall,
@@ -138,6 +140,7 @@ __all__ = [
     "StoreConflict",
     "StoreError",
     "StoreUnavailable",
+    "TransactionInUse",
     "UsageError",
     "WaitTimeout",
     "WaitingFor",
@@ -150,7 +153,9 @@ __all__ = [
     "context",
     "current",
     "detached",
+    "heartbeat",
     "is_replaying",
+    "last_heartbeat",
     "new_uuid",
     "now",
     "publish",
@@ -158,5 +163,6 @@ __all__ = [
     "saga",
     "sleep",
     "sleep_until",
+    "transaction",
     "wait_for_event",
 ]

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from zart_core import crashpoints, faults
 from zart_core.call import Call
 from zart_core.control import RunBlocked
-from zart_core.current import step_var
+from zart_core.current import attempt_var, step_var
 from zart_core.errors import PayloadError, StepTimeout
 from zart_core.identity import idempotency_key
-from zart_core.items import AttemptItem
+from zart_core.items import AttemptItem, RecordItem
 from zart_core.journal import AttemptRecord, Outcome
+from zart_core.openattempt import OpenAttempt
 from zart_core.operations import CaptureOperation, StepOperation
+from zart_core.pulse import Pulse
 from zart_core.retry import should_retry
-from zart_core.steprun import Attempted, Raised, Returned, TimedOut, attempt
+from zart_core.steprun import Attempted, Raised, Returned, Silent, TimedOut, attempt
 
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
@@ -37,6 +39,12 @@ class _Later:
     timer: asyncio.TimerHandle
 
 
+@dataclass(slots=True)
+class _Committing:
+    call: Call[Any]
+    given_up: bool = False
+
+
 class Attempts:
     """Starts attempts on the host loop and queues what came of them."""
 
@@ -45,6 +53,8 @@ class Attempts:
         self.running: dict[str, asyncio.Task[None]] = {}
         self._later: dict[str, _Later] = {}
         self._queued: set[str] = set()
+        self._committing: dict[str, _Committing] = {}
+        """Steps whose outcome goes to the store with their own transaction; they are among the queued."""
         self._is_closed = False
 
     @property
@@ -107,14 +117,40 @@ class Attempts:
         assert isinstance(operation, StepOperation | CaptureOperation)  # noqa: S101 - as in `start`
         crashpoints.reach("before-step", call.name)
         started = run.host.loop.time()
+        pulse = self._pulse_of(call, number, started)
+        opened = OpenAttempt(run.host, call.name, pulse)
+        attempt_var.set(opened)
         function: Callable[[], Any] = operation.run
         is_async = operation.is_async
         if isinstance(operation, CaptureOperation) and operation.fn is None:
             function, is_async = run.host.now, True
-        result = await attempt(function, is_async=is_async, deadline=deadline, threads=run.host.threads)
-        crashpoints.reach("after-effect", call.name)
-        if self._is_wanted(call, asyncio.current_task()):
-            self._ended(call, number, result, run.host.loop.time() - started)
+        try:
+            result = await attempt(
+                function, is_async=is_async, deadline=deadline, threads=run.host.threads, pulse=pulse
+            )
+            crashpoints.reach("after-effect", call.name)
+            if self._is_wanted(call, asyncio.current_task()):
+                self._ended(call, number, result, run.host.loop.time() - started, opened)
+        finally:
+            opened.end()
+
+    def _pulse_of(self, call: Call[Any], number: int, started: float) -> Pulse:
+        """Return what hears the heartbeats of an attempt."""
+        run, operation, identity = self._run, call.operation, call.identity
+        known = run.journal.attempts(identity)
+        limit = operation.step.heartbeat_timeout if isinstance(operation, StepOperation) else None
+
+        def write(details: bytes) -> None:
+            if identity not in self.running or self._is_closed or run.gone is not None:
+                return
+            before = run.journal.attempts(identity) or AttemptRecord(identity, number - 1, None, None)
+            run.journal.note_attempt(replace(before, heartbeat=details))
+            elapsed = run.host.loop.time() - started
+            run.put(AttemptItem(run, identity, call.name, operation.kind, number, elapsed, heartbeat=details))
+
+        return Pulse(
+            run.host.loop, limit, None if known is None else known.heartbeat, write, run.host.max_payload
+        )
 
     def _over(self, call: Call[Any], task: asyncio.Task[None]) -> None:
         """The attempt's task is done; if it was cancelled, it may not even have begun."""
@@ -137,16 +173,29 @@ class Attempts:
         is_current = self.running.get(call.identity) is task
         return is_current and not self._is_closed and self._run.gone is None
 
-    def _ended(self, call: Call[Any], number: int, result: Attempted, elapsed: float) -> None:
+    def _ended(
+        self, call: Call[Any], number: int, result: Attempted, elapsed: float, opened: OpenAttempt
+    ) -> None:
+        if not isinstance(result, Returned):
+            opened.pulse.flush()
         match result:
             case Returned(value):
-                self._returned(call, number, value, elapsed)
+                self._returned(call, number, value, elapsed, opened)
+            case Silent():
+                self._silent(call, number, elapsed)
             case TimedOut():
                 self._timed_out(call, number, elapsed)
+            case Raised(error) if opened.excuses(error):
+                log.warning(
+                    "the transaction of step %r was lost, and the step runs again: %s", call.name, error
+                )
+                self._try_at(call.identity, self._run.host.loop.time() + SOON)
             case Raised(error):
                 self._raised(call, number, error, elapsed)
 
-    def _returned(self, call: Call[Any], number: int, value: Any, elapsed: float) -> None:
+    def _returned(
+        self, call: Call[Any], number: int, value: Any, elapsed: float, opened: OpenAttempt
+    ) -> None:
         operation: Any = call.operation
         what = (
             f"result of step {call.name!r}"
@@ -158,8 +207,16 @@ class Attempts:
         except PayloadError as error:  # L2: recorded at once, not retried
             payload = faults.record(error, kind=type(error).__name__)
             self._record(call, Outcome.ERROR, payload, attempt=number, elapsed=elapsed)
-        else:
-            self._record(call, Outcome.OK, payload, attempt=number, elapsed=elapsed, value=decoded)
+            return
+        facts = {"attempt": number, "elapsed": elapsed, "value": decoded}
+        if (transaction := opened.take()) is None:
+            self._record(call, Outcome.OK, payload, **facts)
+            return
+        self._queued.add(call.identity)
+        self._committing[call.identity] = _Committing(call)
+        self._run.outstanding += 1
+        turn = self._run.take_turn()  # L11: before the COMMIT is sent
+        transaction.commit(RecordItem.of(self._run, call, Outcome.OK, turn, payload, **facts))
 
     def _timed_out(self, call: Call[Any], number: int, elapsed: float | None) -> None:
         operation: Any = call.operation
@@ -168,9 +225,22 @@ class Attempts:
             call, Outcome.TIMEOUT, faults.record(error, kind="StepTimeout"), attempt=number, elapsed=elapsed
         )
 
-    def _raised(self, call: Call[Any], number: int, error: BaseException, elapsed: float) -> None:
+    def _silent(self, call: Call[Any], number: int, elapsed: float) -> None:
+        operation: Any = call.operation
+        error = StepTimeout(call.name, operation.step.heartbeat_timeout, silent=True)
+        self._raised(call, number, error, elapsed, Outcome.TIMEOUT)
+
+    def _raised(
+        self,
+        call: Call[Any],
+        number: int,
+        error: BaseException,
+        elapsed: float,
+        outcome: Outcome = Outcome.ERROR,
+    ) -> None:
         operation: Any = call.operation
         step = operation.step if isinstance(operation, StepOperation) else None
+        kind = "StepTimeout" if outcome is Outcome.TIMEOUT else None
         delay = None
         if step is None or should_retry(error, step.retry_on, step.no_retry_on):
             delay = operation.policy.next_delay(number, self._run.host.random())
@@ -178,7 +248,7 @@ class Attempts:
             if number > 1:
                 with suppress(Exception):  # a frozen dataclass takes no notes
                     error.add_note(f"step {call.name!r} failed {number} times")
-            self._record(call, Outcome.ERROR, faults.record(error), attempt=number, elapsed=elapsed)
+            self._record(call, outcome, faults.record(error, kind=kind), attempt=number, elapsed=elapsed)
             return
         self._run.put(
             AttemptItem(
@@ -188,7 +258,7 @@ class Attempts:
                 operation.kind,
                 number,
                 elapsed,
-                faults.record(error),
+                faults.record(error, kind=kind),
                 delay,
             )
         )
@@ -207,13 +277,37 @@ class Attempts:
         run.journal.note_attempt(replace(known, failed=item.attempt, due_at=due_at))
         run.try_again(item.identity)
 
+    def rolled_back(self, item: RecordItem) -> None:
+        """The step's transaction did not commit, and the step is not to blame: it runs again (L6)."""
+        if (call := self._not_committed(item)) is not None:
+            self._try_at(call.identity, self._run.host.loop.time() + SOON)
+
+    def refused(self, item: RecordItem, error: BaseException) -> None:
+        """The step's transaction cannot commit, by the step's own fault: that is its failure."""
+        if (call := self._not_committed(item)) is not None:
+            self._raised(call, item.attempt, error, item.elapsed or 0.0)
+
+    def _not_committed(self, item: RecordItem) -> Call[Any] | None:
+        """Return the call, if the body still waits for it; else record that it was cancelled (L12)."""
+        committing = self._committing.pop(item.identity)
+        self._queued.discard(item.identity)
+        if self._is_closed:
+            return None
+        if committing.given_up:
+            self._run.record(committing.call, Outcome.CANCELLED, None)
+            return None
+        return committing.call
+
     def forget(self, identity: str) -> None:
         """The outcome is committed."""
         self._queued.discard(identity)
+        self._committing.pop(identity, None)
 
     def give_up(self, identity: str) -> bool:
         """Cancel what is under way for a call; return False if its outcome is queued already, which then stands."""
         if identity in self._queued:
+            if identity in self._committing:
+                self._committing[identity].given_up = True
             return False
         if (later := self._later.pop(identity, None)) is not None:
             later.timer.cancel()

@@ -197,13 +197,14 @@ class Context:
         retry: str | RetryPolicy | None = None,
         timeout: Duration | None = None,
         timeout_scope: str = "global",
+        heartbeat_timeout: Duration | None = None,
         retry_on: ErrorTypes = (),
         no_retry_on: ErrorTypes = (),
         aliases: tuple[str, ...] = (),
         **kwargs: Any,
     ) -> StepCall[Any]:
         """Make a call of `fn` as the step `name`; `args` and the other keywords are its arguments."""
-        options = (fn, name, retry, timeout, timeout_scope, retry_on, no_retry_on, aliases)
+        options = (fn, name, retry, timeout, timeout_scope, heartbeat_timeout, retry_on, no_retry_on, aliases)
         try:
             step = _step(*options)
         except TypeError:  # something of it cannot be hashed
@@ -218,6 +219,7 @@ def _step(
     retry: str | RetryPolicy | None,
     timeout: Duration | None,
     timeout_scope: str,
+    heartbeat_timeout: Duration | None,
     retry_on: ErrorTypes,
     no_retry_on: ErrorTypes,
     aliases: tuple[str, ...],
@@ -228,6 +230,7 @@ def _step(
         retry=retry,
         timeout=timeout,
         timeout_scope=timeout_scope,
+        heartbeat_timeout=heartbeat_timeout,
         retry_on=retry_on,
         no_retry_on=no_retry_on,
         aliases=aliases,

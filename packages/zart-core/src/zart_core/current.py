@@ -14,6 +14,7 @@ from zart_core.errors import NestedStep, NotInRun, WrongTask
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
     from zart_core.host import ClaimedRun
+    from zart_core.openattempt import OpenAttempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class ExecutionContext:
 
 body_var: ContextVar[ActiveRun | None] = ContextVar("zart_body", default=None)
 step_var: ContextVar[ExecutionContext | None] = ContextVar("zart_step", default=None)
+attempt_var: ContextVar[OpenAttempt | None] = ContextVar("zart_attempt", default=None)
 
 
 def body_for(operation: str) -> ActiveRun | None:

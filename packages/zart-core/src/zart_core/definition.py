@@ -92,6 +92,7 @@ class Step(Generic[P, R]):
         retry: str | RetryPolicy | None = None,
         timeout: Duration | None = None,
         timeout_scope: str = "global",
+        heartbeat_timeout: Duration | None = None,
         retry_on: ErrorTypes = (),
         no_retry_on: ErrorTypes = (),
         aliases: Sequence[str] = (),
@@ -105,6 +106,7 @@ class Step(Generic[P, R]):
         self.policy = as_policy(retry)
         self.timeout_scope = timeout_scope
         self.timeout = check_timeout(timeout, timeout_scope)
+        self.heartbeat_timeout = check_timeout(heartbeat_timeout, "per_attempt")
         self.retry_on, self.no_retry_on = (
             _error_types("retry_on", retry_on),
             _error_types("no_retry_on", no_retry_on),

@@ -3,6 +3,7 @@
     ZartError
       ConfigurationError   WorkflowNotFound  DuplicateName  SchemaOutOfDate  InvalidText
       UsageError           NotInRun  NestedStep  CallReused  CallNotAwaited  DuplicateKey  WrongTask
+                           TransactionInUse
       ExecutionError       ExecutionNotFound  ExecutionConflict  ExecutionFailed  ExecutionCancelled
                            ExecutionBlocked  RunFinished  IllegalTransition  WorkerCrashed
       StepError            StepFailed  StepTimeout  NonRetryable
@@ -179,6 +180,22 @@ class WrongTask(UsageError):
     code = "ZART-U007"
 
 
+class TransactionInUse(UsageError):
+    """A step asked for a second transaction in one attempt."""
+
+    code = "ZART-U008"
+
+    def __init__(self, step: str) -> None:
+        super().__init__(step)
+        self.step = step
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step!r} has opened its transaction already: there is one for each attempt, which commits when "
+            f"the step returns; put all statements into one block, or make two steps of it"
+        )
+
+
 class ExecutionError(ZartError):
     """Something about one execution; `execution_id` names it."""
 
@@ -318,15 +335,20 @@ class StepFailed(StepError):
 
 
 class StepTimeout(StepError, TimeoutError):
-    """A step did not finish within its timeout. Never retried. `seconds` is the timeout that passed."""
+    """A step did not finish within its timeout. Never retried. `seconds` is the timeout that passed.
+
+    `silent`: the step was alive for all we know, but sent no heartbeat for so long; this is retried like an error.
+    """
 
     code = "ZART-S003"
 
-    def __init__(self, step: str = "", seconds: float = 0.0) -> None:
+    def __init__(self, step: str = "", seconds: float = 0.0, *, silent: bool = False) -> None:
         super().__init__(step, seconds)
-        self.step, self.seconds = step, seconds
+        self.step, self.seconds, self.silent = step, seconds, silent
 
     def __str__(self) -> str:
+        if self.silent:
+            return f"step {self.step!r} sent no heartbeat for {self.seconds:g} s"
         return f"step {self.step!r} did not finish within {self.seconds:g} s"
 
 

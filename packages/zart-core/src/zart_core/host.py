@@ -8,10 +8,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zart_core.handlers import Phase
-from zart_core.items import Item
+from zart_core.items import Item, RecordItem
 from zart_core.journal import AttemptRecord, Record
 
 if TYPE_CHECKING:
@@ -54,6 +54,35 @@ class Left(Enum):
     LOST = "lost"
 
 
+class StepTransaction(Protocol):
+    """The open transaction of one attempt of a step. All but `leave` is for the worker's loop."""
+
+    @property
+    def connection(self) -> Any:
+        """What the step's code gets: a psycopg `AsyncConnection` or `Connection`."""
+        ...
+
+    def leave(self) -> None:
+        """Let the step's code use the connection no more; from any thread."""
+        ...
+
+    def excuses(self, error: BaseException) -> bool:
+        """Return whether the database or the network is to blame for `error`, and not the step."""
+        ...
+
+    def commit(self, item: RecordItem) -> None:
+        """Record `item` and commit, fenced; then answer the run.
+
+        The answer is `recorded`, or `attempts.rolled_back`, or `attempts.refused` with what was wrong about the step's
+        use of the transaction; or the run is lost.
+        """
+        ...
+
+    def roll_back(self) -> None:
+        """Give the transaction up, at once or when the code that still uses it has left its block."""
+        ...
+
+
 class Host(Protocol):
     """What a run needs of the worker that holds it."""
 
@@ -82,6 +111,10 @@ class Host(Protocol):
 
     def look(self) -> None:
         """Look soon whether a run of this worker is to be stopped, or something has come for it."""
+        ...
+
+    async def begin_transaction(self, *, is_async: bool) -> StepTransaction:
+        """Return an open transaction, with a connection for the loop or for a thread, however long it takes."""
         ...
 
     async def now(self) -> datetime:

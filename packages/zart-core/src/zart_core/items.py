@@ -81,7 +81,7 @@ class RecordItem(Item):
 
 @dataclass(slots=True)
 class AttemptItem(Item):
-    """A failed attempt and when the next may start, or the deadline of a step; seconds from now."""
+    """A failed attempt and when the next may start, the deadline of a step, or a heartbeat; seconds from now."""
 
     identity: str
     name: str
@@ -91,6 +91,7 @@ class AttemptItem(Item):
     payload: bytes | None = None
     delay: float | None = None
     deadline: float | None = None
+    heartbeat: bytes | None = None
 
 
 @dataclass(slots=True)

@@ -75,13 +75,15 @@ class AttemptRecord:
     """What is recorded of a step that has no outcome yet.
 
     `failed` counts its failed attempts. `due_at` is when the next may start and `deadline_at` when the step times
-    out, in seconds of the host loop's monotonic clock, reckoned from what the database said is left (L8).
+    out, in seconds of the host loop's monotonic clock, reckoned from what the database said is left (L8). `heartbeat`
+    holds the latest details of an attempt.
     """
 
     identity: str
     failed: int
     due_at: float | None
     deadline_at: float | None
+    heartbeat: bytes | None = None
 
 
 class Journal:

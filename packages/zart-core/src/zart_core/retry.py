@@ -131,12 +131,12 @@ def as_policy(value: str | RetryPolicy | None) -> RetryPolicy:
 def should_retry(error: BaseException, retry_on: ErrorTypes = (), no_retry_on: ErrorTypes = ()) -> bool:
     """Return whether the kind of `error` allows another attempt; `no_retry_on` wins, no `retry_on` means all.
 
-    What another attempt cannot mend is never retried: `NonRetryable`, a step's timeout, a payload that cannot
-    be stored, a misuse of Zart.
+    What another attempt cannot mend is never retried: `NonRetryable`, a step's timeout (but silence is), a payload that
+    cannot be stored, a misuse of Zart.
     """
-    if isinstance(error, (*_NEVER, *no_retry_on)):
+    if isinstance(error, _NEVER) and not (isinstance(error, StepTimeout) and error.silent):
         return False
-    return not retry_on or isinstance(error, retry_on)
+    return not isinstance(error, no_retry_on) and (not retry_on or isinstance(error, retry_on))
 
 
 class _Reader:

@@ -16,7 +16,7 @@ from zart_core.duration import Duration, format_seconds, parse_size, seconds
 from zart_core.executor import TURN_BITS, ActiveRun
 from zart_core.faults import failure, record
 from zart_core.handlers import Phase
-from zart_core.host import ClaimedRun, Host, Left
+from zart_core.host import ClaimedRun, Host, Left, StepTransaction
 from zart_core.identity import Identity, check_name
 from zart_core.items import (
     AttemptItem,
@@ -67,6 +67,7 @@ __all__ = [
     "RecordItem",
     "ReleaseItem",
     "RunCancelled",
+    "StepTransaction",
     "WaitItem",
     "broken",
     "canonical_json",

@@ -39,6 +39,7 @@ def step(
     retry: str | RetryPolicy | None = None,
     timeout: Duration | None = None,
     timeout_scope: Literal["global", "per_attempt"] = "global",
+    heartbeat_timeout: Duration | None = None,
     retry_on: ErrorTypes = (),
     no_retry_on: ErrorTypes = (),
     aliases: Sequence[str] = (),
@@ -49,6 +50,7 @@ def step(
     retry: str | RetryPolicy | None = None,
     timeout: Duration | None = None,
     timeout_scope: Literal["global", "per_attempt"] = "global",
+    heartbeat_timeout: Duration | None = None,
     retry_on: ErrorTypes = (),
     no_retry_on: ErrorTypes = (),
     aliases: Sequence[str] = (),
@@ -64,6 +66,8 @@ def step(
         retry: "fixed(N, D)", "exponential(N, D)" or a `RetryPolicy`; N retries after the first attempt.
         timeout: Seconds, `timedelta` or text such as "30s".
         timeout_scope: "global": one deadline over all attempts; "per_attempt": each attempt begins anew.
+        heartbeat_timeout: Longest silence of an attempt that calls `heartbeat()`; then it is failed as timed out, and
+            retried like an error.
         retry_on: Only these exceptions are retried. Default: every `Exception`.
         no_retry_on: These are not, also where `retry_on` names a base of theirs.
         aliases: Former names: a record under one of them is met as this step's. No other step may have one of them.
@@ -79,6 +83,7 @@ def step(
             retry=retry,
             timeout=timeout,
             timeout_scope=timeout_scope,
+            heartbeat_timeout=heartbeat_timeout,
             retry_on=_as_tuple(retry_on),
             no_retry_on=_as_tuple(no_retry_on),
             aliases=aliases,

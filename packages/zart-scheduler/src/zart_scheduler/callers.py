@@ -13,17 +13,13 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from zart_core import ConfigurationError
+from zart_scheduler.borrowed import ACCEPTED, lend, lend_sync
 from zart_scheduler.connections import Connections
 from zart_scheduler.database import store_errors
 from zart_scheduler.store.reads import Place, find_place, set_search_path
 from zart_scheduler.store.statement import Statement, run, run_sync
 
 T = TypeVar("T")
-
-_ACCEPTED = (
-    "`conn` takes a psycopg AsyncConnection or Connection that is in a transaction, or idle without autocommit, "
-    "on the client's own database"
-)
 
 
 class Home(Protocol):
@@ -48,6 +44,7 @@ class Callers:
         Raises:
             ConfigurationError: `conn` is something else, not in a transaction, or of another database.
         """
+        conn = await lend(conn)
         check_transaction(conn)
         if isinstance(conn, AsyncConnection):
             return await self._run(conn, statement)
@@ -65,9 +62,14 @@ class Callers:
             self._home = await self._connections.run(find_place())
         return self._home
 
-    def run_sync(self, conn: Connection[Any], statement: Statement[T], home: Home) -> T:
-        """Run `statement` in the transaction of a sync connection, in this thread; `home` calls `Callers.home`."""
+    def run_sync(self, conn: object, statement: Statement[T], home: Home) -> T:
+        """Run `statement` in the transaction of a blocking `conn`, in this thread; `home` calls `Callers.home`."""
+        conn = lend_sync(conn)
         check_transaction(conn)
+        if not isinstance(conn, Connection):
+            raise ConfigurationError(
+                f"a SyncClient takes what blocks as `conn`, not an AsyncConnection; {ACCEPTED}"
+            )
         with store_errors():
             if conn in self._at_home:
                 return run_sync(conn, statement)
@@ -108,7 +110,7 @@ class Callers:
 
 
 def _elsewhere() -> ConfigurationError:
-    return ConfigurationError(f"the connection given as `conn` is to another database; {_ACCEPTED}")
+    return ConfigurationError(f"the connection given as `conn` is to another database; {ACCEPTED}")
 
 
 def check_transaction(conn: object) -> None:
@@ -118,22 +120,22 @@ def check_transaction(conn: object) -> None:
         ConfigurationError: It is no open psycopg connection, or in no transaction that could still commit.
     """
     if not isinstance(conn, AsyncConnection | Connection):
-        raise ConfigurationError(f"{_ACCEPTED}, not {type(conn).__module__}.{type(conn).__qualname__}")
+        raise ConfigurationError(f"{ACCEPTED}, not {type(conn).__module__}.{type(conn).__qualname__}")
     if conn.closed:
-        raise ConfigurationError(f"the connection given as `conn` is closed; {_ACCEPTED}")
+        raise ConfigurationError(f"the connection given as `conn` is closed; {ACCEPTED}")
     match conn.info.transaction_status:
         case TransactionStatus.IDLE if conn.autocommit:
             raise ConfigurationError(
                 f"the connection given as `conn` is in autocommit mode and in no transaction, so there is nothing to "
-                f"be part of: write `async with conn.transaction():` around it, or leave `conn` out; {_ACCEPTED}"
+                f"be part of: write `async with conn.transaction():` around it, or leave `conn` out; {ACCEPTED}"
             )
         case TransactionStatus.IDLE | TransactionStatus.INTRANS:
             return
         case TransactionStatus.INERROR:
             raise ConfigurationError(
-                f"the transaction of `conn` has failed and can only be rolled back; {_ACCEPTED}"
+                f"the transaction of `conn` has failed and can only be rolled back; {ACCEPTED}"
             )
         case _:
             raise ConfigurationError(
-                f"the connection given as `conn` is busy with another statement; {_ACCEPTED}"
+                f"the connection given as `conn` is busy with another statement; {ACCEPTED}"
             )

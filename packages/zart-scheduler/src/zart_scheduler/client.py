@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
-from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool
 
 from zart_core import EventReceipt, Invocation, Page, RunSummary, UsageError, Workflow
 from zart_core.spi import MISSING, Duration
 from zart_scheduler.access import Access
+from zart_scheduler.borrowed import Conn
 from zart_scheduler.broadcasting import broadcast_event
 from zart_scheduler.handle import Handle
 from zart_scheduler.limits import check_id
@@ -146,7 +146,7 @@ class Client:
             TypeError: The workflow does not take these arguments.
             ExecutionConflict: The id is taken by another workflow or input; or it exists, with on_conflict="reject".
             UsageError: An option cannot be.
-            ConfigurationError: `conn` is no psycopg connection in a transaction on this database.
+            ConfigurationError: `conn` is no connection in a transaction on this database.
             WorkflowNotFound: By name with positional arguments, which no worker has registered the names of.
             StoreUnavailable: The database cannot be reached.
         """
@@ -201,7 +201,7 @@ class Client:
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        conn: AsyncConnection[Any] | Connection[Any] | None = None,
+        conn: Conn | None = None,
     ) -> EventReceipt:
         """Send an event to an execution. Accepted means recorded; it waits for its wait, if there is none yet.
 
@@ -210,7 +210,8 @@ class Client:
             name: The event's name, 1 to 255 characters.
             payload: JSON, a pydantic model or a dataclass.
             idempotency_key: An event with a key is accepted once per execution, however often it is sent.
-            conn: A psycopg connection in a transaction: the event is sent if and only if that commits. The
+            conn: A psycopg or SQLAlchemy connection, or a session, in a transaction: the event is sent if and only
+                if that commits. The
                 execution's row of work stays locked until then, so end the transaction soon.
 
         Raises:
@@ -234,7 +235,7 @@ class Client:
         key: str,
         retain: Duration | None = None,
         idempotency_key: str | None = None,
-        conn: AsyncConnection[Any] | Connection[Any] | None = None,
+        conn: Conn | None = None,
     ) -> EventReceipt:
         """Send an event to all executions that wait for it by this key: `wait_for_event(name, key=key)`.
 

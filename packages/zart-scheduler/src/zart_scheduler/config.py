@@ -23,7 +23,8 @@ class WorkerConfig:
         drain_timeout: How long a graceful stop waits for running steps.
         max_parked: Most parked bodies kept in memory as a cache; 0 evicts at every wait.
         threads: Size of the pool in which sync steps run.
-        connections: Most database connections, beside three of its own.
+        connections: Most database connections, beside three of its own, but two at least; all but three of them, or
+            one, are for steps that use `transaction()`.
         max_payload: Largest stored value.
         name: What people see of it; host and process id by default.
     """
@@ -41,6 +42,7 @@ class WorkerConfig:
     lease_seconds: float = field(init=False, repr=False)
     poll_seconds: float = field(init=False, repr=False)
     drain_seconds: float = field(init=False, repr=False)
+    step_connections: int = field(init=False, repr=False)
     max_payload_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,4 +65,5 @@ class WorkerConfig:
         object.__setattr__(self, "poll_seconds", poll)
         object.__setattr__(self, "drain_seconds", max(seconds(self.drain_timeout, what="drain_timeout"), 0.0))
         object.__setattr__(self, "max_payload_bytes", size)
+        object.__setattr__(self, "step_connections", max(self.connections - 3, 1))
         object.__setattr__(self, "queues", tuple(self.queues))

@@ -143,11 +143,12 @@ def _recorded(row: StepRow, tries: Iterable[AttemptRow]) -> StepDetails:
     sleeping = not row.come
     ended = _failure_of_step(row)
     attempts = [
-        _attempt(attempt) for attempt in tries if attempt.error is not None and attempt.attempt < row.attempt
+        _attempt(attempt) for attempt in tries if _is_shown(attempt) and attempt.attempt < row.attempt
     ]
     timed_out_in_it = row.outcome == "t" and row.started_at is not None  # else between two attempts
     if row.kind == "s" and (row.outcome in "oe" or timed_out_in_it):
-        attempts.append(AttemptDetails(row.attempt, row.started_at, row.completed_at, ended))
+        beat = next((plain(each.heartbeat) for each in tries if each.attempt == row.attempt), None)
+        attempts.append(AttemptDetails(row.attempt, row.started_at, row.completed_at, ended, beat))
     return StepDetails(
         name=identity.name,
         scope=identity.scope,
@@ -165,7 +166,7 @@ def _recorded(row: StepRow, tries: Iterable[AttemptRow]) -> StepDetails:
 
 
 def _unfinished(ident: str, tries: Sequence[AttemptRow]) -> StepDetails:
-    """Return a step without a record: attempts failed, or only its deadline is known."""
+    """Return a step without a record: attempts failed, one is alive, or only its deadline is known."""
     identity = Identity.parse(ident)
     last = tries[-1]
     failed = [attempt for attempt in tries if attempt.error is not None]
@@ -174,9 +175,9 @@ def _unfinished(ident: str, tries: Sequence[AttemptRow]) -> StepDetails:
         scope=identity.scope,
         kind=_KINDS[last.kind],
         key=identity.key,
-        state=StepState.RETRYING if failed else StepState.RUNNING,
+        state=StepState.RETRYING if failed and last in failed else StepState.RUNNING,
         attempt=last.attempt,
-        attempts=[_attempt(attempt) for attempt in failed],
+        attempts=[_attempt(attempt) for attempt in tries if _is_shown(attempt)],
         result=None,
         failure=failure(failed[-1].error or b"null") if failed else None,
         started_at=tries[0].started_at,
@@ -210,10 +211,14 @@ def _failure_of_step(row: StepRow) -> Failure | None:
     return failure(row.payload) if row.outcome in "et" and row.payload is not None else None
 
 
+def _is_shown(row: AttemptRow) -> bool:
+    """Return whether the attempt itself has something to show, and not only its step a deadline."""
+    return row.error is not None or row.heartbeat is not None
+
+
 def _attempt(row: AttemptRow) -> AttemptDetails:
-    return AttemptDetails(
-        row.attempt, row.started_at, row.ended_at, failure(row.error) if row.error else None
-    )
+    error = failure(row.error) if row.error else None
+    return AttemptDetails(row.attempt, row.started_at, row.ended_at, error, plain(row.heartbeat))
 
 
 def _event(row: EventRow) -> EventDetails:

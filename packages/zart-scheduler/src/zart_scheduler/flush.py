@@ -128,6 +128,7 @@ def _facts(item: Item) -> dict[str, Any]:
                 "x": text(item.payload),
                 "w": item.delay,
                 "l": item.deadline,
+                "b": text(item.heartbeat),
             }
         case WaitItem():
             return {

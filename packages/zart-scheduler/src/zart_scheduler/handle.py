@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar, cast
 
-from psycopg import AsyncConnection, Connection
-
 from zart_core import (
     EventReceipt,
     ExecutionDetails,
@@ -20,6 +18,7 @@ from zart_core import (
 from zart_core.spi import Duration, seconds
 from zart_scheduler.access import Access
 from zart_scheduler.answers import cancelled
+from zart_scheduler.borrowed import Conn
 from zart_scheduler.details import execution_tree
 from zart_scheduler.limits import check_id, check_reason, check_word
 from zart_scheduler.payloads import plain
@@ -124,7 +123,7 @@ class Handle(Generic[R]):
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        conn: AsyncConnection[Any] | Connection[Any] | None = None,
+        conn: Conn | None = None,
     ) -> EventReceipt:
         """Send an event to the execution. See `Client.send_event`."""
         return await send_event(

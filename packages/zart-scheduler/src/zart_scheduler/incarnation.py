@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,8 +30,9 @@ from zart_scheduler.bodies import Bodies
 from zart_scheduler.checkpoint import CONNECTION_LOST, RETRYABLE, CheckpointWriter, Fenced
 from zart_scheduler.claim import Claimer
 from zart_scheduler.config import WorkerConfig
-from zart_scheduler.lease import Lease, notice_dead_peers
+from zart_scheduler.lease import Lease, connect
 from zart_scheduler.ownership import find_ghosts, find_strays, hand_back
+from zart_scheduler.steptransactions import StepTransactions
 from zart_scheduler.store import tasks, workers
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.statement import run as execute
@@ -68,7 +70,7 @@ class Incarnation:
         self.loop = asyncio.get_running_loop()
         self.threads = StepThreads(config.threads)
         self.max_payload = config.max_payload_bytes
-        self._conninfo, self._pool, self._registry, self._config = conninfo, pool, registry, config
+        self._pool, self._registry, self._config = pool, registry, config
         self._bodies = Bodies(config.max_parked)
         self._timers = Timers()
         self._suspects = Suspects()
@@ -86,13 +88,23 @@ class Incarnation:
         self.on_ready: Callable[[], None] = lambda: None
         """Called when it has looked for work once."""
         self._writer = CheckpointWriter(
-            self._connect,
+            partial(connect, conninfo, "zart-writer", config.lease_seconds),
             self.id,
             is_valid=lambda: self._lease.is_valid,
             on_due=self._expect,
             on_ended=lambda: self._notifier.notify(DONE),
             on_news=self._news,
         )
+        self._transactions = StepTransactions(
+            conninfo,
+            self.id,
+            self._writer,
+            limit=config.step_connections,
+            lease=config.lease_seconds,
+            is_valid=lambda: self._lease.is_valid,
+            query=self._query,
+        )
+        self.begin_transaction = self._transactions.begin
         self._claimer = Claimer(
             self,
             self.id,
@@ -165,6 +177,7 @@ class Incarnation:
             asyncio.create_task(self._sweep(), name="zart-sweep"),
             asyncio.create_task(self._drained(), name="zart-drain"),
             asyncio.create_task(self._lease_over(), name="zart-lease-over"),
+            asyncio.create_task(self._transactions.run(), name="zart-transactions"),
         ]
         try:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
@@ -182,17 +195,21 @@ class Incarnation:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         await asyncio.to_thread(self._lease.stop)
+        is_decided = await self._transactions.close()
         if self._lease.is_valid:
             try:
-                await self._retire()
+                await self._retire(hand_over=is_decided)
             except psycopg.Error as error:
                 log.debug("the worker row stays until its lease is over: %s", error)
         await self._notifier.close()
         self.threads.shutdown(cancel_futures=True)
 
-    async def _retire(self) -> None:
-        """Hand back what the database says is this worker's still, known or not, and end the worker row."""
-        if owned := await self._query(tasks.list_owned(self.id)):
+    async def _retire(self, *, hand_over: bool) -> None:
+        """Hand back what the database says is this worker's still, known or not, and end the worker row.
+
+        Without `hand_over` a sweeper does the former: the end of the row waits for a commit that is still under way.
+        """
+        if hand_over and (owned := await self._query(tasks.list_owned(self.id))):
             await self._query(hand_back(self.id, owned))
             self._notifier.notify(READY)
         await self._query(workers.retire(self.id))
@@ -413,12 +430,3 @@ class Incarnation:
     async def _query(self, statement: Statement[Any]) -> Any:
         async with self._pool.connection() as connection:
             return await execute(connection, statement)
-
-    async def _connect(self) -> AsyncConnection[Any]:
-        return await AsyncConnection.connect(
-            self._conninfo,
-            autocommit=True,
-            prepare_threshold=None,
-            application_name="zart-writer",
-            **notice_dead_peers(self._config.lease_seconds),
-        )

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import AsyncConnection
 
 from zart_scheduler.store import workers
 from zart_scheduler.store.statement import run_sync
@@ -42,6 +43,17 @@ def notice_dead_peers(seconds: float) -> dict[str, Any]:
         "keepalives_interval": pause,
         "keepalives_count": 3,
     }
+
+
+async def connect(conninfo: str, name: str, lease: float) -> AsyncConnection[Any]:
+    """Return a connection for writing under a lease of so many seconds; `name` is what the server shows of it."""
+    return await AsyncConnection.connect(
+        conninfo,
+        autocommit=True,
+        prepare_threshold=None,
+        application_name=name,
+        **notice_dead_peers(lease),
+    )
 
 
 class Lease:

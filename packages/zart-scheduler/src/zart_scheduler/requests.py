@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypedDict
 from uuid import UUID, uuid4
 
-from psycopg import AsyncConnection, Connection
-
 from zart_core import Invocation, PayloadInvalid, UsageError, Workflow
 from zart_core.spi import Duration, input_hash, seconds
+from zart_scheduler.borrowed import Conn, SyncConn
 from zart_scheduler.limits import aware, check_id, check_tags, check_word
 from zart_scheduler.store import executions
 from zart_scheduler.store.executions import Started
@@ -50,20 +49,22 @@ class StartOptions(PlainOptions, total=False):
     """The options of a start.
 
     Keys:
-        conn: A psycopg connection in a transaction: the execution exists if and only if that commits.
+        conn: A psycopg or SQLAlchemy connection, or a session, in a transaction: the execution exists if and only
+            if that commits.
     """
 
-    conn: AsyncConnection[Any] | Connection[Any] | None
+    conn: Conn | None
 
 
 class SyncStartOptions(PlainOptions, total=False):
     """The options of a blocking start.
 
     Keys:
-        conn: A psycopg connection in a transaction: the execution exists if and only if that commits.
+        conn: A psycopg or SQLAlchemy connection, or a session, in a transaction: the execution exists if and only
+            if that commits.
     """
 
-    conn: Connection[Any] | None
+    conn: SyncConn | None
 
 
 class StartRequest(NamedTuple):

@@ -10,10 +10,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
-from psycopg import Connection
-
 from zart_core import (
-    ConfigurationError,
     EventReceipt,
     ExecutionDetails,
     ExecutionTree,
@@ -29,6 +26,7 @@ from zart_core.spi import MISSING, Duration
 from zart_scheduler.access import Access
 from zart_scheduler.answers import receipt
 from zart_scheduler.background import Background
+from zart_scheduler.borrowed import SyncConn
 from zart_scheduler.broadcasting import (
     broadcast_event,
     broadcast_receipt,
@@ -151,7 +149,7 @@ class SyncClient:
         **options: Unpack[SyncStartOptions],
     ) -> SyncHandle[R]: ...
     def start(self, target: Any, /, *args: Any, conn: Any = None, **options: Any) -> SyncHandle[Any]:
-        """Start an execution, once per id. See `Client.start`; `conn` is a psycopg `Connection`."""
+        """Start an execution, once per id. See `Client.start`; `conn` is used in the caller's own thread."""
         request = self._background.call(prepare_start(self._access, target, args, options))
         return self._send(request, conn)
 
@@ -161,7 +159,7 @@ class SyncClient:
         input: Any = MISSING,
         *,
         allow_unknown: bool = False,
-        conn: Connection[Any] | None = None,
+        conn: SyncConn | None = None,
         **options: Unpack[PlainOptions],
     ) -> SyncHandle[Any]:
         """Start a workflow by name with its input as people write it. See `Client.start_input`."""
@@ -185,7 +183,7 @@ class SyncClient:
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        conn: Connection[Any] | None = None,
+        conn: SyncConn | None = None,
     ) -> EventReceipt:
         """Send an event to an execution. See `Client.send_event`; `conn` is used in the caller's own thread."""
         return self.handle(execution_id).send_event(name, payload, idempotency_key=idempotency_key, conn=conn)
@@ -198,7 +196,7 @@ class SyncClient:
         key: str,
         retain: Duration | None = None,
         idempotency_key: str | None = None,
-        conn: Connection[Any] | None = None,
+        conn: SyncConn | None = None,
     ) -> EventReceipt:
         """Send an event to all who wait for it by this key. See `Client.broadcast_event`."""
         if conn is None:
@@ -239,9 +237,6 @@ class SyncClient:
 
     def _run_in(self, conn: object, statement: Statement[T]) -> T:
         """Run `statement` in the transaction of `conn`, in this thread."""
-        if not isinstance(conn, Connection):
-            kind = f"{type(conn).__module__}.{type(conn).__qualname__}"
-            raise ConfigurationError(f"SyncClient takes a psycopg Connection as `conn`, not {kind}")
         callers = self._access.callers
         return callers.run_sync(
             conn, statement, lambda *, fresh: self._background.call(callers.home(fresh=fresh))
@@ -294,7 +289,7 @@ class SyncHandle(Generic[R]):
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        conn: Connection[Any] | None = None,
+        conn: SyncConn | None = None,
     ) -> EventReceipt:
         """Send an event to the execution. See `Client.send_event`; `conn` is used in the caller's own thread."""
         if conn is None:

@@ -136,7 +136,7 @@ class Worker:
                 **notice_dead_peers(self.config.lease_seconds),
             },
             min_size=1,
-            max_size=self.config.connections,
+            max_size=max(self.config.connections - self.config.step_connections, 1),
             open=False,
             name="zart-worker",
         )

@@ -102,7 +102,8 @@ SELECT s.ident, s.kind::text, s.outcome::text,
 -- A run's recorded attempts. `pending` tells that the next one may not start yet.
 -- Locks: none. Index: primary key by run_id.
 SELECT a.ident, a.kind::text, a.attempt, a.started_at, a.ended_at, a.next_at, a.deadline_at,
-       COALESCE(a.next_at > clock_timestamp(), false), COALESCE(i.name, a.worker_id::text), a.error
+       COALESCE(a.next_at > clock_timestamp(), false), COALESCE(i.name, a.worker_id::text), a.error,
+       a.heartbeat
   FROM zart_step_attempts a LEFT JOIN zart_worker_info i ON i.worker_id = a.worker_id
  WHERE a.run_id = %(run_id)s
  ORDER BY a.ident, a.attempt;

@@ -11,8 +11,8 @@ FROM unnest(%(runs)b::uuid[], %(floors)b::bigint[]) AS u(run_id, floor)
 JOIN zart_steps s ON s.run_id = u.run_id AND (u.floor IS NULL OR s.turn >= u.floor);
 
 -- name: load_attempts :many
--- Failed attempts and recorded deadlines of runs' steps. Times are seconds from now by the database's clock (L8).
-SELECT a.run_id, a.ident, a.attempt, a.error,
+-- Failed attempts, heartbeats and recorded deadlines of runs' steps. Times are seconds from now by the database's clock (L8).
+SELECT a.run_id, a.ident, a.attempt, a.error, a.heartbeat,
        extract(epoch FROM a.next_at - clock_timestamp())::float8 AS due_in,
        extract(epoch FROM a.deadline_at - clock_timestamp())::float8 AS deadline_in
 FROM unnest(%(runs)b::uuid[]) AS u(run_id)

@@ -69,7 +69,10 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One recorded attempt: it failed (`error`), or its step has a deadline. `pending`: the next may not start yet."""
+    """One recorded attempt: it failed (`error`), sent a heartbeat, or its step has a deadline.
+
+    `pending`: the next may not start yet.
+    """
 
     ident: str
     kind: str
@@ -81,6 +84,7 @@ class AttemptRow:
     pending: bool
     worker: str | None
     error: bytes | None
+    heartbeat: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

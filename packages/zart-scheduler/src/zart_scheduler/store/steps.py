@@ -43,12 +43,13 @@ class JournalRow(NamedTuple):
 
 
 class AttemptRow(NamedTuple):
-    """A failed attempt (`error`), a recorded deadline, or both. Seconds from now; negative = past."""
+    """A failed attempt (`error`), a heartbeat, a recorded deadline, or several. Seconds from now; negative = past."""
 
     run_id: UUID
     ident: str
     attempt: int
     error: bytes | None
+    heartbeat: bytes | None
     due_in: float | None
     deadline_in: float | None
 

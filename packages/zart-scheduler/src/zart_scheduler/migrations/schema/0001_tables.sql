@@ -94,7 +94,8 @@ CREATE TABLE zart_steps (
 -- The only index beside the key: a plain step, born with its turn, does not touch it.
 CREATE INDEX zart_steps_unturned ON zart_steps (run_id) WHERE turn IS NULL;
 
--- A failed attempt, or (attempt 1) the recorded deadline of a step. A step that succeeds at once writes no row here.
+-- A failed attempt, one that has sent a heartbeat with details, or (attempt 1) the recorded deadline of a step. A step
+-- that succeeds at once writes no row here.
 CREATE TABLE zart_step_attempts (
   run_id      uuid             NOT NULL,
   ident       text COLLATE "C" NOT NULL,
@@ -106,6 +107,7 @@ CREATE TABLE zart_step_attempts (
   deadline_at timestamptz,
   worker_id   uuid,
   error       bytea,
+  heartbeat   bytea,
   PRIMARY KEY (run_id, ident, attempt)
 );
 

@@ -19,6 +19,7 @@ _FUNCTIONS = (
     "flush_collects_v1",
     "flush_leaves_v1",
     "blocks_v1",
+    "transaction_v1",
     "events_v1",
     "broadcast_v1",
     "state_v1",

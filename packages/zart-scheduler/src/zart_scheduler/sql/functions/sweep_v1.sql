@@ -30,6 +30,9 @@ BEGIN
   FROM (SELECT worker_id FROM zart_workers WHERE state <> 'dead' AND lease_expires_at <= v_now
         ORDER BY worker_id LIMIT 100 FOR UPDATE SKIP LOCKED) d;
   UPDATE zart_workers SET state = 'dead' WHERE worker_id = ANY (v_dead);
+  IF v_dead IS NOT NULL THEN
+    PERFORM zart_end_transactions_of_v1(v_dead);
+  END IF;
   PERFORM zart_free_worker_v1(w.worker_id) FROM zart_workers w
     WHERE w.state <> 'dead' AND w.lease_expires_at <= v_now - p_grace * interval '1 second';
   RETURN coalesce(v_dead, '{}');
@@ -81,6 +84,8 @@ BEGIN
       SET state = 'r', worker_id = NULL, claim_id = NULL, due_at = NULL, epoch = v_task.epoch + 1,
           crash_count = CASE WHEN EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = v_task.run_id
                                           AND s.turn > v_task.epoch::bigint << 32)
+                                  OR EXISTS (SELECT 1 FROM zart_step_attempts a WHERE a.run_id = v_task.run_id
+                                             AND a.worker_id = v_task.worker_id AND a.heartbeat IS NOT NULL)
                              THEN 0 ELSE zart_crash_count_v1(v_task) END
       WHERE task_id = v_task.task_id;
   END LOOP;
