@@ -62,7 +62,7 @@ CHILDREN: list[tuple[str, str, str, str, Callable[[Scene, tuple[UUID, UUID]], No
     ),
     (
         "the end of a body keeps what it has not seen of its children",
-        "zart_close_body_v1",
+        "zart_return_unseen_v1",
         "s.kind IN ('w', 'k')",
         "s.kind = 'w'",
         children.test_a_child_of_a_body_that_has_failed_tells_its_handler_nothing,
