@@ -15,6 +15,7 @@ from zart_core.items import (
     CancelItem,
     ChildItem,
     CollectItem,
+    ContinueItem,
     EndItem,
     Item,
     ParkItem,
@@ -148,6 +149,9 @@ class MemoryStore:
             case EndItem():
                 self.orphans = (*self.orphans, *item.orphans)
                 return self.end(item.state, item.payload, undo=item.undo)
+            case ContinueItem():
+                self.ending = ("continued", item.payload)
+                return Answer("continued")
             case BlockItem():
                 self.ending = ("blocked", item.payload)
                 return Answer("blocked")

@@ -171,8 +171,10 @@ class Attempts:
     def _raised(self, call: Call[Any], number: int, error: BaseException, elapsed: float) -> None:
         operation: Any = call.operation
         step = operation.step if isinstance(operation, StepOperation) else None
-        delay = None
-        if step is None or should_retry(error, step.retry_on, step.no_retry_on):
+        known, delay = self._run.journal.attempts(call.identity), None
+        if known is not None and known.is_last:
+            pass
+        elif step is None or should_retry(error, step.retry_on, step.no_retry_on):
             delay = operation.policy.next_delay(number, self._run.host.random())
         if delay is None:
             if number > 1:

@@ -163,6 +163,13 @@ class EndItem(LockedItem):
 
 
 @dataclass(slots=True)
+class ContinueItem(LockedItem):
+    """The run is over, and the execution's next one begins with `payload` as its input."""
+
+    payload: bytes
+
+
+@dataclass(slots=True)
 class BlockItem(LockedItem):
     """It cannot go on here: other workers may have other code, and in the end a person has to look.
 

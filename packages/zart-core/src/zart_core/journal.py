@@ -74,13 +74,15 @@ class AttemptRecord:
     """What is recorded of a step that has no outcome yet.
 
     `failed` counts its failed attempts. `due_at` is when the next may start and `deadline_at` when the step times
-    out, in seconds of the host loop's monotonic clock, reckoned from what the database said is left (L8).
+    out, in seconds of the host loop's monotonic clock, reckoned from what the database said is left (L8). `is_last`:
+    a person has granted one more attempt, whatever the policy says.
     """
 
     identity: str
     failed: int
     due_at: float | None
     deadline_at: float | None
+    is_last: bool = False
 
 
 class Journal:

@@ -16,6 +16,7 @@ from zart_core.spi import (
     CancelItem,
     ChildItem,
     CollectItem,
+    ContinueItem,
     EndItem,
     Item,
     Kind,
@@ -41,6 +42,7 @@ GROUPS: dict[type[Item], str] = {
     ReleaseItem: "releases",
     BlockItem: "blocks",
     EndItem: "ends",
+    ContinueItem: "continues",
 }
 """Where each kind of item goes that is not a plain record."""
 
@@ -48,6 +50,7 @@ LEAVES: dict[str, Left] = {
     "parked": Left.PARKED,
     "released": Left.RELEASED,
     "ended": Left.ENDED,
+    "continued": Left.CONTINUED,
     "blocked": Left.BLOCKED,
 }
 """The answers after which a run is not this worker's any more."""
@@ -138,6 +141,8 @@ def _facts(item: Item) -> dict[str, Any]:
         case EndItem():
             orphans = {"orphans": item.orphans} if item.orphans else {}
             return {"s": item.state, "p": text(item.payload), "u": item.undo, **orphans}
+        case ContinueItem():
+            return {"p": text(item.payload), "r": str(new_run_id())}
         case BlockItem():
             return {"p": text(item.payload), "now": item.at_once}
         case _:
