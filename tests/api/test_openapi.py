@@ -25,7 +25,11 @@ GET  /v1/executions/{execution_id}                     get_execution
 POST /v1/executions/{execution_id}/cancel              cancel_execution
 GET  /v1/executions/{execution_id}/events              list_events
 POST /v1/executions/{execution_id}/events/{name}       send_event
+POST /v1/executions/{execution_id}/fork                fork_execution
+POST /v1/executions/{execution_id}/rerun               rerun_execution
+POST /v1/executions/{execution_id}/restart             restart_execution
 GET  /v1/executions/{execution_id}/result              get_result
+POST /v1/executions/{execution_id}/retry-step          retry_step
 GET  /v1/executions/{execution_id}/runs                list_runs_of_execution
 GET  /v1/executions/{execution_id}/state/{key}         get_state
 GET  /v1/executions/{execution_id}/steps               list_steps

@@ -39,6 +39,7 @@ LEAVES = {
     "parked": Left.PARKED,
     "released": Left.RELEASED,
     "ended": Left.ENDED,
+    "continued": Left.CONTINUED,
     "blocked": Left.BLOCKED,
 }
 

@@ -16,6 +16,7 @@ from zart_core.items import (
     CancelItem,
     ChildItem,
     CollectItem,
+    ContinueItem,
     EndItem,
     Item,
     ParkItem,
@@ -154,6 +155,9 @@ class MemoryStore:
                 self.orphans = (*self.orphans, *item.orphans)
                 self._unsee(item.unseen)
                 return self.end(item.state, item.payload, undo=item.undo)
+            case ContinueItem():
+                self.ending = ("continued", item.payload)
+                return Answer("continued")
             case BlockItem():
                 self._unsee(item.unseen)
                 self.ending = ("blocked", item.payload)

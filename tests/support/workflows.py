@@ -13,7 +13,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from tests.support.cluster import LEDGER
-from zart_core import EventTimeout, Failure, StepTimeout, context, now, saga, sleep, wait_for_event
+from zart_core import (
+    EventTimeout,
+    Failure,
+    StepTimeout,
+    context,
+    continue_as_new,
+    now,
+    saga,
+    sleep,
+    wait_for_event,
+)
 from zart_decorators import durable, step
 
 
@@ -455,3 +465,52 @@ async def trip() -> str:
 @durable("late-trip", timeout="1s", on_failure=tell_type)
 async def late_trip() -> str:
     return await trip.fn()
+
+
+@durable("looping", timeout="10m")
+async def looping(n: int, last: int) -> int:
+    """Take one step a run, and go on as a new run until `last`."""
+    await count(n)
+    if n < last:
+        continue_as_new(n + 1, last)
+    return n
+
+
+@durable("bare-loop")
+async def bare_loop(n: int) -> int:
+    """Go on as a new run `n` times."""
+    if n:
+        continue_as_new(n - 1)
+    return context().run_index
+
+
+@step("heard")
+async def heard(n: int) -> None:
+    take_effect(n=n)
+
+
+@durable("draining")
+async def draining(last: int) -> None:
+    """Take one event a run, until it is `last`."""
+    n = await wait_for_event("number", int)
+    await heard(n)
+    if n != last:
+        continue_as_new(last)
+
+
+@step("mend", retry="fixed(1, 10ms)")
+async def mend(failures: int) -> int:
+    """Fail that many times, in whatever run; return the number of the attempt."""
+    if take_effect() <= failures:
+        raise GatewayDown("try again")
+    attempt = context().attempt
+    assert attempt is not None
+    return attempt
+
+
+@durable("mending", timeout="10m")
+async def mending(failures: int) -> int:
+    await finish(0)
+    attempt = await mend(failures)
+    await count(attempt)
+    return attempt

@@ -111,11 +111,25 @@ def blocking(client: SyncClient, conn: Connection[Any]) -> None:
     assert_type(client.handle("x", one).result(), str)
     assert_type(client.handle("x"), SyncHandle[Any])
     assert_type(client.list_runs(limit=1), Page[RunSummary])
+    assert_type(client.handle("x", one).restart(one.call(1)), SyncHandle[str])
+    assert_type(client.handle("x", one).rerun(steps="a*", keep=["b"]), SyncHandle[str])
+    assert_type(client.handle("x", one).fork(from_step="a"), SyncHandle[str])
+    assert_type(client.handle("x").retry_step("a"), SyncHandle[Any])
+
+
+async def again(client: Client) -> None:
+    handle = client.handle("x", one)
+    assert_type(await handle.restart(one.call(1)), Handle[str])
+    assert_type(await handle.rerun(steps=["a*"], keep="b"), Handle[str])
+    assert_type(await handle.fork(from_step="a", execution_id="y", input=2), Handle[str])
+    assert_type(await handle.retry_step(), Handle[str])
+    await client.start(one, 1, on_conflict="restart")
 
 
 async def refused(client: Client, conn: AsyncConnection[Any]) -> None:
     await client.start(one, "no")  # type: ignore[arg-type] # an int is wanted
     await client.start(one)  # type: ignore[arg-type] # an argument is missing
-    await client.start(one, 1, on_conflict="restart")  # type: ignore[call-overload] # not in this release
+    await client.start(one, 1, on_conflict="replace")  # type: ignore[call-overload] # no such way
+    await client.handle("x", one).restart(two.call(1, "b"))  # type: ignore[arg-type] # another workflow's
     await client.start(one, 1, colour="red")  # type: ignore[call-overload] # no such option
     SyncClient().start(one, 1, conn=conn)  # type: ignore[call-overload] # it needs a blocking connection

@@ -45,7 +45,7 @@ def test_none_means_the_default() -> None:
         ({"at": datetime(2030, 1, 1)}, "with a time zone"),  # noqa: DTZ001 - that is what is refused
         ({"at": datetime.now(UTC), "delay": 1}, "either `delay` or `at`"),
         ({"tags": {"a": 1}}, "tags must be"),
-        ({"on_conflict": "restart"}, "'return' or 'reject'"),
+        ({"on_conflict": "replace"}, "'return', 'restart' or 'reject'"),
     ],
 )
 def test_an_impossible_option_is_refused(options: dict[str, Any], reason: str) -> None:

@@ -15,6 +15,7 @@ from tests.sql.interleavings import test_broadcasts as broadcasts
 from tests.sql.interleavings import test_children as children
 from tests.sql.interleavings import test_events as events
 from tests.sql.interleavings import test_fence as fence
+from tests.sql.interleavings import test_life as life
 from tests.sql.interleavings import test_transactions as transactions
 from tests.sql.interleavings import test_turns as turns
 from tests.sql.scene import Scene
@@ -563,6 +564,62 @@ MUTANTS = [
         lambda scene: turns.test_a_death_counts_unless_the_run_recorded_something_since_its_claim(
             scene, recorded=False, crashes=1
         ),
+    ),
+    Mutant(
+        "a taker does not lock the owner",
+        "zart_seize_v1",
+        "PERFORM 1 FROM zart_workers WHERE worker_id = v_expected FOR UPDATE;",
+        "",
+        life.test_a_rerun_keeps_a_record_that_was_in_flight,
+    ),
+    Mutant(
+        "a taker does not lock the owner",
+        "zart_seize_v1",
+        "PERFORM 1 FROM zart_workers WHERE worker_id = v_expected FOR UPDATE;",
+        "",
+        life.test_a_record_that_starts_while_its_run_is_being_restarted_is_lost,
+    ),
+    Mutant(
+        "a taker waits while it holds the owner",
+        "zart_seize_v1",
+        "FOR UPDATE NOWAIT;\n      ELSE\n        PERFORM 1 FROM zart_tasks",
+        "FOR UPDATE;\n      ELSE\n        PERFORM 1 FROM zart_tasks",
+        life.test_a_restart_that_has_the_workers_row_does_not_wait_for_a_users_transaction,
+    ),
+    Mutant(
+        "a taker trusts what it saw before the lock",
+        "zart_seize_v1",
+        "v_owner IS NULL OR v_owner = v_expected",
+        "true",
+        life.test_a_rerun_keeps_a_record_that_was_in_flight,
+    ),
+    Mutant(
+        "a request is not looked for",
+        "zart_restart_v1",
+        "status IS NOT NULL",
+        "false",
+        life.test_one_request_sent_twice_at_once_is_carried_out_once,
+    ),
+    Mutant(
+        "a start in a users transaction takes the run",
+        "zart_seize_v1",
+        "AND NOT p_owned",
+        "AND false",
+        life.test_a_start_that_restarts_inside_a_users_transaction_holds_up_no_worker,
+    ),
+    Mutant(
+        "a continuation waits for the execution",
+        "zart_hold_executions_v1",
+        "SKIP LOCKED",
+        "",
+        life.test_a_continuation_does_not_wait_for_an_execution_that_a_user_holds,
+    ),
+    Mutant(
+        "a retry does not lock the execution",
+        "zart_retry_step_v1",
+        "FOR UPDATE",
+        "",
+        life.test_of_two_retries_at_once_the_second_finds_the_run_open,
     ),
     *(
         Mutant(name, function, old, new, lambda scene, killer=killer: killer(scene, family(scene)))  # type: ignore[misc]

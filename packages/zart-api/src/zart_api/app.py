@@ -13,7 +13,7 @@ from zart_api.auth import Authenticate, Guard
 from zart_api.connection import Connection
 from zart_api.deps import Services, admitted
 from zart_api.edge import Edge
-from zart_api.routes import documents, events, executions, health, results, state, workflows
+from zart_api.routes import documents, events, executions, health, life, results, state, workflows
 from zart_scheduler import Client
 
 
@@ -62,7 +62,7 @@ def build_app(services: Services) -> FastAPI:
     guarded = APIRouter(
         prefix="/v1", dependencies=[Depends(admitted)], generate_unique_id_function=_operation_id
     )
-    for noun in (executions, results, events, state, workflows):
+    for noun in (executions, life, results, events, state, workflows):
         guarded.include_router(noun.router)
     guarded.include_router(events.broadcasts)
     app.include_router(guarded, prefix=services.prefix)

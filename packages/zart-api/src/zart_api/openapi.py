@@ -18,7 +18,15 @@ _DESCRIPTION: Final = """Start durable executions, send them events, read what t
 Errors are `application/problem+json`; programs go by `code`. Ids are percent-encoded in paths:
 `order/7` is `order%2F7`.
 """
-_BODIES: Final[tuple[type[BaseModel], ...]] = (schemas.StartIn, schemas.CancelIn, schemas.UnblockIn)
+_BODIES: Final[tuple[type[BaseModel], ...]] = (
+    schemas.StartIn,
+    schemas.CancelIn,
+    schemas.UnblockIn,
+    schemas.RestartIn,
+    schemas.RerunIn,
+    schemas.ForkIn,
+    schemas.RetryStepIn,
+)
 _REF: Final = "#/components/schemas/{model}"
 _FIRST_ERROR: Final = 400
 

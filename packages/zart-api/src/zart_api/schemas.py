@@ -60,12 +60,16 @@ class StartIn(In):
         default=None, description="The higher goes first.", ge=MIN_PRIORITY, le=MAX_PRIORITY
     )
     tags: dict[str, str] | None = Field(default=None, description="Labels to find it by.")
-    on_conflict: Literal["return", "reject"] = Field(
-        default="return", description="If the execution exists already: return it, or answer 409."
+    on_conflict: Literal["return", "restart", "reject"] = Field(
+        default="return",
+        description="If the execution exists already: return it, restart it with this input, or answer 409.",
     )
     allow_unknown: Annotated[bool, Strict()] = Field(
         default=False, description="Start it although no worker has registered a workflow of that name."
     )
+
+
+_REASON: Final[Any] = Field(default=None, description="Kept with what was done.", max_length=1000)
 
 
 class CancelIn(In):
@@ -86,6 +90,43 @@ class UnblockIn(In):
         default=None, description="The record to forget, and nothing else: its call runs again."
     )
     reason: str | None = Field(default=None, description="Kept in the audit.", max_length=1000)
+
+
+class RestartIn(In):
+    """Why an execution begins again."""
+
+    reason: str | None = _REASON
+
+
+class RerunIn(In):
+    """Which steps of an execution run again: globs of their names."""
+
+    steps: str | list[str] | None = Field(
+        default=None,
+        description="These run again. Without them, and without `keep`: the first that failed and all after it.",
+    )
+    keep: str | list[str] | None = Field(
+        default=None, description="These are kept, also if `steps` names them; alone, all others run again."
+    )
+    reason: str | None = _REASON
+
+
+class ForkIn(In):
+    """Where another execution goes its own way."""
+
+    from_step: str = Field(description="The first step that the new execution runs.", min_length=1)
+    execution_id: str | None = Field(default=None, description="Id of the new execution. Made up if missing.")
+    input: Any = Field(default=None, description="Another input, as for a start; null or missing: the same.")
+    reason: str | None = _REASON
+
+
+class RetryStepIn(In):
+    """Which failed step is tried once more."""
+
+    name: str | None = Field(
+        default=None, description="The step; without it, the one that failed the run.", min_length=1
+    )
+    reason: str | None = _REASON
 
 
 class FailureOut(Out):
@@ -113,6 +154,15 @@ class RunOut(Out):
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+
+
+class RerunOut(RunOut):
+    """The new run of a rerun."""
+
+    doubtful: list[str] = Field(
+        default=[],
+        description="Kept steps that came after one that runs again, and may have used its old result.",
+    )
 
 
 class WaitingForOut(Out):

@@ -133,6 +133,9 @@ WaitTimeoutOpt = Annotated[
         show_default="no limit",
     ),
 ]
+ReasonOpt = Annotated[
+    str | None, typer.Option("--reason", help="Why; it is kept with what was done.", show_default=False)
+]
 TagsOpt = Annotated[
     list[str] | None,
     typer.Option("--tag", metavar="NAME=VALUE", help="A tag; may be repeated.", show_default=False),

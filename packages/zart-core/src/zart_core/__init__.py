@@ -7,6 +7,7 @@ from zart_core.children import DetachedChild
 from zart_core.context import (
     Context,
     capture,
+    continue_as_new,
     current,
     detached,
     new_uuid,
@@ -151,6 +152,7 @@ __all__ = [
     "ZartError",
     "capture",
     "context",
+    "continue_as_new",
     "current",
     "detached",
     "heartbeat",

@@ -241,8 +241,10 @@ class Attempts:
         operation: Any = call.operation
         step = operation.step if isinstance(operation, StepOperation) else None
         kind = "StepTimeout" if outcome is Outcome.TIMEOUT else None
-        delay = None
-        if step is None or should_retry(error, step.retry_on, step.no_retry_on):
+        known, delay = self._run.journal.attempts(call.identity), None
+        if known is not None and known.is_last:
+            pass
+        elif step is None or should_retry(error, step.retry_on, step.no_retry_on):
             delay = operation.policy.next_delay(number, self._run.host.random())
         if delay is None:
             if number > 1:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json, to_json
 
 from zart_core import divergence, faults
-from zart_core.control import DeadlinePassed, RunCancelled
+from zart_core.control import ContinueAsNew, DeadlinePassed, RunCancelled
 from zart_core.errors import CallNotAwaited, DeadlineExceeded, PayloadError
 from zart_core.handlers import Phase
-from zart_core.items import BlockItem, EndItem
+from zart_core.items import BlockItem, ContinueItem, EndItem
 from zart_core.records import DivergenceDetails, Failure
 from zart_core.unwinding import Unwinding
 
@@ -92,9 +92,12 @@ def failed(error: BaseException) -> Ending:
     return "failed", faults.record(error)
 
 
-def stopped(run: ActiveRun, unwinding: Unwinding) -> EndItem | BlockItem:
+def stopped(run: ActiveRun, unwinding: Unwinding) -> EndItem | ContinueItem | BlockItem:
     """Return what is recorded of a run whose body was stopped by a signal."""
     reason = unwinding.reason
+    if unwinding.signal is ContinueAsNew:
+        assert isinstance(reason, str)  # noqa: S101 - the next run's input
+        return ContinueItem(run, reason.encode())
     if unwinding.signal is RunCancelled:
         return EndItem(run, "cancelled", to_json(reason), bool(run.sagas))
     if unwinding.signal is DeadlinePassed:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from zart_core.call import Call, StepCall
 from zart_core.children import DetachedChild, child_call
 from zart_core.codec import MISSING, Codec
+from zart_core.continuing import continue_as_new
 from zart_core.current import ExecutionContext, context, require_body
 from zart_core.definition import ErrorTypes, Invocation, Step, Workflow
 from zart_core.duration import Duration, seconds
@@ -182,6 +183,7 @@ class Context:
         self.new_uuid = new_uuid
         self.random_float = random_float
         self.saga = saga
+        self.continue_as_new = continue_as_new
 
     @property
     def execution(self) -> ExecutionContext:
@@ -251,6 +253,7 @@ __all__ = [
     "Context",
     "capture",
     "context",
+    "continue_as_new",
     "current",
     "new_uuid",
     "now",

@@ -23,5 +23,9 @@ class DeadlinePassed(Signal):
     """The workflow's timeout passed while the body was in memory."""
 
 
+class ContinueAsNew(Signal):
+    """The body has asked to be followed by a new run with another input."""
+
+
 class RunBlocked(Signal):
     """The records do not fit the code, or cannot be read; a person has to look."""

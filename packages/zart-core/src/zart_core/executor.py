@@ -11,13 +11,13 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
 from contextvars import copy_context
-from typing import Any
+from typing import Any, NoReturn
 
 from zart_core import conclusion, divergence, starting
 from zart_core.attempts import Attempts
 from zart_core.bodyloop import BodyLoop
 from zart_core.call import Call
-from zart_core.control import LeaseLost, RunBlocked, RunCancelled, Signal, Suspend
+from zart_core.control import ContinueAsNew, LeaseLost, RunBlocked, RunCancelled, Signal, Suspend
 from zart_core.current import ExecutionContext, body_var, step_var
 from zart_core.definition import Step, Workflow, claim_names
 from zart_core.delivery import TURN_BITS, Delivery, Waiting
@@ -143,6 +143,18 @@ class ActiveRun:
             return
         self._pending.pop(call.identity, None)
         starting.give_up(self, call)
+
+    @property
+    def open_work(self) -> list[str]:
+        """What the body has begun beside the task that runs now, or has made and not awaited; for people."""
+        calls = [*self.open_calls.values(), *(waiting.call for waiting in self._delivery.waiting.values())]
+        own = (self._body, asyncio.current_task())
+        return [call.name for call in calls] or [t.get_name() for t in self.loop.live_tasks() if t not in own]
+
+    def continue_with(self, payload: bytes) -> NoReturn:
+        """Give the body up; the execution's next run begins with `payload` as its input."""
+        self._unwinding.seal(ContinueAsNew, payload.decode())
+        raise self._unwinding.signal or ContinueAsNew
 
     # -- what the engine writes
 
@@ -294,7 +306,7 @@ class ActiveRun:
             self.advance()
 
     def _stopped(self) -> None:
-        if not self._is_rewinding or self._unwinding.signal is not RunCancelled:
+        if not self._is_rewinding or self._unwinding.signal not in (RunCancelled, ContinueAsNew):
             self._leave(conclusion.stopped(self, self._unwinding))
             return
         self._is_rewinding = False

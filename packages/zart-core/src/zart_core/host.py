@@ -50,6 +50,7 @@ class Left(Enum):
     PARKED = "parked"
     RELEASED = "released"
     ENDED = "ended"
+    CONTINUED = "continued"
     BLOCKED = "blocked"
     LOST = "lost"
 

@@ -176,6 +176,13 @@ class EndItem(LeavingItem):
 
 
 @dataclass(slots=True)
+class ContinueItem(LeavingItem):
+    """The run is over, and the execution's next one begins with `payload` as its input."""
+
+    payload: bytes
+
+
+@dataclass(slots=True)
 class BlockItem(LeavingItem):
     """It cannot go on here: other workers may have other code, and in the end a person has to look.
 

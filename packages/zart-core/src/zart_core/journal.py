@@ -76,7 +76,7 @@ class AttemptRecord:
 
     `failed` counts its failed attempts. `due_at` is when the next may start and `deadline_at` when the step times
     out, in seconds of the host loop's monotonic clock, reckoned from what the database said is left (L8). `heartbeat`
-    holds the latest details of an attempt.
+    holds the latest details of an attempt. `is_last`: a person has granted one more attempt, whatever the policy says.
     """
 
     identity: str
@@ -84,6 +84,7 @@ class AttemptRecord:
     due_at: float | None
     deadline_at: float | None
     heartbeat: bytes | None = None
+    is_last: bool = False
 
 
 class Journal:

@@ -29,8 +29,13 @@ def existed(request: StartRequest, answer: Started) -> bool:
         else:
             reason = f"it was started with another input for workflow {request.workflow!r}; use another id"
         raise ExecutionConflict(request.execution_id, reason)
-    if answer.run_id == request.run_id:  # also when a lost answer made the start be sent twice
-        return False
+    if answer.status == "owned":
+        raise ExecutionConflict(
+            request.execution_id,
+            "a worker executes it, and a transaction of yours cannot take it away; restart it without `conn`",
+        )
+    if answer.status in ("created", "restarted"):  # also when a lost answer made the start be sent twice
+        return answer.status == "restarted"
     if request.reject:
         raise ExecutionConflict(request.execution_id, "it was started before, and on_conflict is 'reject'")
     return True

@@ -25,6 +25,7 @@ from zart_core.spi import (
     CancelItem,
     ChildItem,
     CollectItem,
+    ContinueItem,
     EndItem,
     Item,
     LockedItem,
@@ -224,7 +225,7 @@ class CheckpointWriter:
     def _enter(self, item: Item, rows: list[FlushRow]) -> None:
         run = item.run
         run.answered(item)
-        if not isinstance(item, ParkItem | ReleaseItem | EndItem | BlockItem):
+        if not isinstance(item, ParkItem | ReleaseItem | EndItem | ContinueItem | BlockItem):
             enter(item, rows)
             return
         for row in rows:
@@ -296,5 +297,5 @@ def _reach(when: str, item: Item) -> None:
             reach(f"{when}-child", item.workflow.name)
         case ParkItem():
             reach(f"{when}-park")
-        case EndItem():
+        case EndItem() | ContinueItem():
             reach(f"{when}-complete")

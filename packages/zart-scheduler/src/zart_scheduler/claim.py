@@ -184,5 +184,6 @@ def _attempts(rows: Iterable[AttemptRow], now: float) -> defaultdict[UUID, list[
             now + row.due_in if failed and row.due_in is not None else known.due_at,
             now + row.deadline_in if row.deadline_in is not None else known.deadline_at,
             row.heartbeat or known.heartbeat,
+            row.is_last,
         )
     return defaultdict(list, {run_id: list(found.values()) for run_id, found in steps_of.items()})

@@ -16,6 +16,7 @@ from zart_core.spi import (
     CancelItem,
     ChildItem,
     CollectItem,
+    ContinueItem,
     EndItem,
     Item,
     Kind,
@@ -42,6 +43,7 @@ GROUPS: dict[type[Item], str] = {
     ReleaseItem: "releases",
     BlockItem: "blocks",
     EndItem: "ends",
+    ContinueItem: "continues",
 }
 """Where each kind of item goes that is not a plain record."""
 
@@ -49,6 +51,7 @@ LEAVES: dict[str, Left] = {
     "parked": Left.PARKED,
     "released": Left.RELEASED,
     "ended": Left.ENDED,
+    "continued": Left.CONTINUED,
     "blocked": Left.BLOCKED,
 }
 """The answers after which a run is not this worker's any more."""
@@ -151,13 +154,13 @@ def _facts(item: Item) -> dict[str, Any]:
             }
         case CollectItem():
             return {"n": item.turn}
-        case ParkItem() | EndItem() | BlockItem():
+        case ParkItem() | EndItem() | ContinueItem() | BlockItem():
             return _parting(item)
         case _:
             return {}
 
 
-def _parting(item: ParkItem | EndItem | BlockItem) -> dict[str, Any]:
+def _parting(item: ParkItem | EndItem | ContinueItem | BlockItem) -> dict[str, Any]:
     """Return the facts of an item by which a run leaves its worker."""
     match item:
         case ParkItem():
@@ -165,6 +168,8 @@ def _parting(item: ParkItem | EndItem | BlockItem) -> dict[str, Any]:
         case EndItem():
             orphans = {"orphans": item.orphans} if item.orphans else {}
             return {"s": item.state, "p": text(item.payload), "u": item.undo, **orphans}
+        case ContinueItem():
+            return {"p": text(item.payload), "r": str(new_run_id())}
         case BlockItem():
             return {"p": text(item.payload), "now": item.at_once}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, cast
+import warnings
+from collections.abc import Iterable
+from typing import Any, Generic, Self, TypeVar, cast
 
 from zart_core import (
     EventReceipt,
     ExecutionDetails,
     ExecutionNotFound,
     ExecutionTree,
+    Invocation,
     PublishedValue,
     RunState,
     RunSummary,
@@ -20,6 +23,7 @@ from zart_scheduler.access import Access
 from zart_scheduler.answers import cancelled
 from zart_scheduler.borrowed import Conn
 from zart_scheduler.details import execution_tree
+from zart_scheduler.life import Life
 from zart_scheduler.limits import check_id, check_reason, check_word
 from zart_scheduler.payloads import plain
 from zart_scheduler.results import result_of
@@ -36,9 +40,11 @@ class Handle(Generic[R]):
     Attributes:
         execution_id: The execution's id.
         existing: After a start, whether the execution was there before it; None on a handle made by `handle()`.
+        doubtful: After a rerun, the names of kept steps that came after one that runs again.
+        replayed: After a restart, rerun, fork or retry of a step with an idempotency key, whether it was done before.
     """
 
-    __slots__ = ("_access", "_workflow", "execution_id", "existing")
+    __slots__ = ("_access", "_workflow", "doubtful", "execution_id", "existing", "replayed")
 
     def __init__(
         self,
@@ -51,6 +57,8 @@ class Handle(Generic[R]):
         self._access, self._workflow = access, workflow
         self.execution_id = check_id("an execution's id", execution_id, tilde=True)
         self.existing = existing
+        self.doubtful: tuple[str, ...] = ()
+        self.replayed = False
 
     async def result(self, timeout: Duration | None = None) -> R:
         """Wait for the execution to finish and return what its workflow returned.
@@ -208,6 +216,140 @@ class Handle(Generic[R]):
         return await unblock(
             self._access, self.execution_id, accept=accept, reset=reset, reason=reason, actor=actor
         )
+
+    async def restart(
+        self,
+        invocation: Invocation[R] | None = None,
+        *,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Self:
+        """Begin again from scratch, with a new run; a run that is under way is taken from its worker and cancelled.
+
+        Events that were consumed are not seen again; those that were not go to the new run.
+
+        Args:
+            invocation: What `workflow.call(...)` gives, for another input. Without it the input stays, and the
+                version is the current one of the worker that begins.
+            reason: Kept with the old run and in the audit; at most 1,000 characters.
+            idempotency_key: A request with a key is carried out once per execution, however often it is sent.
+
+        Returns:
+            This handle.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+            ExecutionConflict: It runs another workflow than `invocation`.
+            PayloadInvalid: An argument does not have the declared shape; nothing was sent.
+            StoreConflict: The key was used before to ask for something else.
+        """
+        life = self._life(reason, idempotency_key)
+        await life.restart(invocation)
+        self.replayed = life.is_replayed
+        return self
+
+    async def rerun(
+        self,
+        *,
+        steps: str | Iterable[str] | None = None,
+        keep: str | Iterable[str] | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+        warn: bool = True,
+    ) -> Self:
+        """Run some steps again, in a new run that keeps what is recorded of the others; otherwise as `restart`.
+
+        Failed steps always run again. Of kept steps that came after one that runs again a `UserWarning` tells, since
+        they may have worked with its old result.
+
+        Args:
+            steps: Globs of the names of the steps that run again; the others are kept. Default, without `keep` too:
+                the first that failed and all after it.
+            keep: Globs of steps that are kept, also if `steps` names them; alone, all others run again.
+            reason: As for `restart`.
+            idempotency_key: As for `restart`.
+            warn: False to leave the warning to whoever reads `doubtful`.
+
+        Returns:
+            This handle; `doubtful` has the names that the warning tells.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+            UsageError: A glob fits no recorded step.
+            StoreConflict: The key was used before to ask for something else.
+        """
+        life = self._life(reason, idempotency_key)
+        self.doubtful, self.replayed = await life.rerun(steps, keep), life.is_replayed
+        if self.doubtful and warn:
+            warnings.warn(
+                f"steps that are kept came after one that runs again, and may have used its old result: "
+                f"{', '.join(self.doubtful)}",
+                stacklevel=2,
+            )
+        return self
+
+    async def fork(
+        self,
+        *,
+        from_step: str,
+        execution_id: str | None = None,
+        input: Any = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Handle[R]:
+        """Start another execution, which has done what this one's current run did before a step. This one goes on.
+
+        Args:
+            from_step: The step, or other call, that the new execution begins with; of several of that name the first.
+            execution_id: The new execution's id. Default: a random one.
+            input: Another input: what `workflow.call(...)` gives, or JSON as `Client.start_input` takes it.
+            reason: Kept in the audit; at most 1,000 characters.
+            idempotency_key: As for `restart`.
+
+        Returns:
+            The new execution's handle.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+            UsageError: The run has recorded no such step.
+            ExecutionConflict: The new id is taken.
+            PayloadInvalid: The input does not fit.
+            StoreConflict: The key was used before to ask for something else.
+        """
+        life = self._life(reason, idempotency_key)
+        new_id = await life.fork(from_step, execution_id, input, self._workflow)
+        forked = Handle(self._access, new_id, self._workflow, existing=life.is_replayed)
+        forked.replayed = life.is_replayed
+        return forked
+
+    async def retry_step(
+        self, name: str | None = None, *, reason: str | None = None, idempotency_key: str | None = None
+    ) -> Self:
+        """Open a failed run again for one more try of the step that failed it, with a new deadline.
+
+        One that the engine has ended, by its deadline or because its workers died, goes on where it was.
+
+        Args:
+            name: Another step that has failed; of several of that name the last.
+            reason: As for `fork`.
+            idempotency_key: As for `restart`.
+
+        Returns:
+            This handle.
+
+        Raises:
+            ExecutionNotFound: There is no such execution.
+            IllegalTransition: Its current run has not failed.
+            UsageError: No such step has failed.
+            StoreConflict: The key was used before to ask for something else.
+        """
+        life = self._life(reason, idempotency_key)
+        await life.retry_step(name)
+        self.replayed = life.is_replayed
+        return self
+
+    def _life(self, reason: str | None, idempotency_key: str | None) -> Life:
+        return Life(self._access, self.execution_id, reason, idempotency_key)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.execution_id!r}>"

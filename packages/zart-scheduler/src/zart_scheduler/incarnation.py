@@ -52,6 +52,9 @@ UNWINDING = 2.0
 AGAIN = 0.2
 """Seconds before a question that a lost connection left unanswered is asked again."""
 
+HINTED = 1.0
+"""Least seconds between two comparisons of what is owned with what is known that hints bring about."""
+
 FAILURES = (*CONNECTION_LOST, *RETRYABLE, TimeoutError)
 """What is the database's or the network's fault: it is tried again (L6)."""
 
@@ -77,7 +80,8 @@ class Incarnation:
         self._wake = asyncio.Event()
         self._more = False
         self._look_asked = self._left_children = False
-        self._compare_at = self.loop.time() + config.lease_seconds
+        self._compared_at = self.loop.time()
+        self._compare_at = self._compared_at + config.lease_seconds
         self._ghosts: dict[str, int] = {}
         self._draining = self._hurried = False
         self._changed = asyncio.Event()
@@ -129,8 +133,10 @@ class Incarnation:
             self._bodies.park(run)
         elif why in (Left.PARKED, Left.RELEASED):
             self.loop.call_soon(run.evict)
-        if why is Left.RELEASED:
+        if why in (Left.RELEASED, Left.CONTINUED):
             self._notifier.notify(READY)
+        if why is Left.CONTINUED:
+            self._more = True
         if self._more:
             self._wake.set()
         if self._draining:
@@ -215,8 +221,9 @@ class Incarnation:
         await self._query(workers.retire(self.id))
 
     def wake(self) -> None:
-        """Look for work now: somebody has hinted that there is some."""
+        """Look for work now: somebody has hinted that there is some, or has taken a run away."""
         self._more = self._look_asked = True
+        self._compare_at = min(self._compare_at, self._compared_at + HINTED)
         self._wake.set()
 
     async def _lease_over(self) -> None:
@@ -341,8 +348,10 @@ class Incarnation:
         if strays := find_strays(owned, known):
             log.warning("%d runs were claimed and never begun: an answer was lost; they go back", len(strays))
             is_done = await self._hand_back(strays)
-        self._compare_at = self.loop.time() + (self._config.lease_seconds if is_done else AGAIN)
         before, self._ghosts = self._ghosts, find_ghosts(owned, known)
+        self._compared_at = self.loop.time()
+        is_done = is_done and not self._ghosts
+        self._compare_at = self._compared_at + (self._config.lease_seconds if is_done else AGAIN)
         for run_id, epoch in self._ghosts.items() & before.items():
             run = self._bodies.active.get(run_id)
             if run is not None and run.epoch == epoch:

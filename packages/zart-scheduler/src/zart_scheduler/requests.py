@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from zart_core import Invocation, PayloadInvalid, UsageError, Workflow
 from zart_core.spi import Duration, input_hash, seconds
+from zart_scheduler.actors import this_process
 from zart_scheduler.borrowed import Conn, SyncConn
 from zart_scheduler.limits import aware, check_id, check_tags, check_word
 from zart_scheduler.store import executions
@@ -19,7 +20,7 @@ from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.workflows import RegisteredWorkflow
 
 _PRIORITIES = range(-32768, 32768)
-_CONFLICTS = ("return", "reject")
+_CONFLICTS = ("return", "restart", "reject")
 
 
 class PlainOptions(TypedDict, total=False):
@@ -33,7 +34,8 @@ class PlainOptions(TypedDict, total=False):
         queue: Where it waits for a worker. Default: the workflow's queue; "default" by a name nobody has registered.
         priority: -32768 to 32767, the higher number first. Default: the workflow's; 0 by such a name.
         tags: Texts to find it by, at most 8 KiB together.
-        on_conflict: What a start of an existing execution does: "return" it (default), or "reject".
+        on_conflict: What a start of an existing execution does: "return" it (default), "reject", or "restart": one of
+            the same workflow gets a new run from scratch with this input, whatever it does or has come to.
     """
 
     execution_id: str | None
@@ -42,7 +44,7 @@ class PlainOptions(TypedDict, total=False):
     queue: str | None
     priority: int | None
     tags: Mapping[str, str] | None
-    on_conflict: Literal["return", "reject"]
+    on_conflict: Literal["return", "restart", "reject"]
 
 
 class StartOptions(PlainOptions, total=False):
@@ -116,7 +118,7 @@ def start_request(
         )
     definition = workflow if isinstance(workflow, Workflow) else None
     name = definition.name if definition else check_word("workflow", workflow)
-    given_id, at = options.get("execution_id"), options.get("at")
+    given_id, at, on_conflict = options.get("execution_id"), options.get("at"), _on_conflict(options)
     execution_id = str(uuid4()) if given_id is None else check_id("an execution's id", given_id)
     run_id = new_run_id()
     statement = executions.start(
@@ -131,10 +133,11 @@ def start_request(
         tags=check_tags(options.get("tags")),
         delay=_delay(options.get("delay"), at),
         at=None if at is None else aware("at", at),
+        restart=on_conflict == "restart",
+        in_callers=options.get("conn") is not None,
+        actor=this_process(),
     )
-    return StartRequest(
-        execution_id, run_id, name, _rejects(options.get("on_conflict")), statement, definition
-    )
+    return StartRequest(execution_id, run_id, name, on_conflict == "reject", statement, definition)
 
 
 def named_arguments(
@@ -185,7 +188,8 @@ def _delay(delay: Duration | None, at: datetime | None) -> float | None:
     return seconds(delay, what="delay")
 
 
-def _rejects(on_conflict: str | None) -> bool:
-    if on_conflict not in (None, *_CONFLICTS):
-        raise UsageError(f"on_conflict must be 'return' or 'reject', not {on_conflict!r}")
-    return on_conflict == "reject"
+def _on_conflict(options: Mapping[str, Any]) -> str:
+    given = options.get("on_conflict") or "return"
+    if given not in _CONFLICTS:
+        raise UsageError(f"on_conflict must be 'return', 'restart' or 'reject', not {given!r}")
+    return str(given)

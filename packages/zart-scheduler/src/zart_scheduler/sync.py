@@ -6,7 +6,7 @@ blocks that loop for as long, but cannot wait for itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
@@ -150,7 +150,7 @@ class SyncClient:
     ) -> SyncHandle[R]: ...
     def start(self, target: Any, /, *args: Any, conn: Any = None, **options: Any) -> SyncHandle[Any]:
         """Start an execution, once per id. See `Client.start`; `conn` is used in the caller's own thread."""
-        request = self._background.call(prepare_start(self._access, target, args, options))
+        request = self._background.call(prepare_start(self._access, target, args, {**options, "conn": conn}))
         return self._send(request, conn)
 
     def start_input(
@@ -163,7 +163,8 @@ class SyncClient:
         **options: Unpack[PlainOptions],
     ) -> SyncHandle[Any]:
         """Start a workflow by name with its input as people write it. See `Client.start_input`."""
-        preparing = prepare_input(self._access, name, input, options, allow_unknown=allow_unknown)
+        given = {**options, "conn": conn}
+        preparing = prepare_input(self._access, name, input, given, allow_unknown=allow_unknown)
         return self._send(self._background.call(preparing), conn)
 
     @overload
@@ -323,6 +324,73 @@ class SyncHandle(Generic[R]):
         return self._background.call(
             self._handle.unblock(accept=accept, reset=reset, reason=reason, actor=actor)
         )
+
+    def restart(
+        self,
+        invocation: Invocation[R] | None = None,
+        *,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Self:
+        """Begin again from scratch with a new run. See `Handle.restart`."""
+        self._do(self._handle.restart(invocation, reason=reason, idempotency_key=idempotency_key))
+        return self
+
+    def rerun(
+        self,
+        *,
+        steps: str | Iterable[str] | None = None,
+        keep: str | Iterable[str] | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+        warn: bool = True,
+    ) -> Self:
+        """Run some steps again, in a new run that keeps the others. See `Handle.rerun`."""
+        self._do(
+            self._handle.rerun(
+                steps=steps, keep=keep, reason=reason, idempotency_key=idempotency_key, warn=warn
+            )
+        )
+        return self
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """After a rerun, the names of kept steps that came after one that runs again."""
+        return self._handle.doubtful
+
+    @property
+    def replayed(self) -> bool:
+        """After an action with an idempotency key, whether it was done before."""
+        return self._handle.replayed
+
+    def fork(
+        self,
+        *,
+        from_step: str,
+        execution_id: str | None = None,
+        input: Any = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> SyncHandle[R]:
+        """Start another execution that has done what this one did before a step. See `Handle.fork`."""
+        forked = self._handle.fork(
+            from_step=from_step,
+            execution_id=execution_id,
+            input=input,
+            reason=reason,
+            idempotency_key=idempotency_key,
+        )
+        return SyncHandle(self._do(forked), self._background, self._run_in)
+
+    def retry_step(
+        self, name: str | None = None, *, reason: str | None = None, idempotency_key: str | None = None
+    ) -> Self:
+        """Open a failed run again for one more try of its failed step. See `Handle.retry_step`."""
+        self._do(self._handle.retry_step(name, reason=reason, idempotency_key=idempotency_key))
+        return self
+
+    def _do(self, action: Coroutine[Any, Any, T]) -> T:
+        return self._background.call(action)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.execution_id!r}>"

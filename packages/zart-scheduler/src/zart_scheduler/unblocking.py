@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Sequence
-from contextlib import suppress
 
 from zart_core import ExecutionNotFound, IllegalTransition, RunState, StoreConflict, UsageError
 from zart_core.spi import load_divergence, matches, shortest
 from zart_scheduler.access import Access
+from zart_scheduler.actors import this_process
 from zart_scheduler.limits import check_reason
 from zart_scheduler.store import repairs
 
@@ -86,14 +84,6 @@ def recorded_call(name: str, recorded: Sequence[str]) -> str:
     raise UsageError(
         f"reset: the run has recorded nothing named {name!r}; it has: {_listed(recorded, recorded)}"
     )
-
-
-def this_process() -> str:
-    """Return who acts when nobody is named: the user and host of this process."""
-    user = "somebody"
-    with suppress(Exception):  # a container's user may have no name
-        user = getpass.getuser()
-    return f"{user}@{socket.gethostname()}"
 
 
 def _listed(identities: Sequence[str], recorded: Sequence[str]) -> str:

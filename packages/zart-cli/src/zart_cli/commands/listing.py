@@ -60,6 +60,7 @@ ExecutionOpt = Annotated[
     str | None,
     typer.Option("--execution", metavar="ID", help="All runs of this execution.", show_default=False),
 ]
+AllOpt = Annotated[bool, typer.Option("--all", help="Also runs that others have followed.")]
 LimitOpt = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
 CursorOpt = Annotated[
     str | None, typer.Option("--cursor", help="Go on where the page before ended.", show_default=False)
@@ -85,6 +86,7 @@ def list_(
     queue: QueueOpt = None,
     search: SearchOpt = None,
     execution: ExecutionOpt = None,
+    all_runs: AllOpt = False,
     limit: LimitOpt = 50,
     cursor: CursorOpt = None,
     watch: WatchOpt = False,
@@ -107,7 +109,7 @@ def list_(
             )
         show_runs_of(execution)
         return
-    filters["limit"] = limit
+    filters |= {"all_runs": all_runs, "limit": limit}
     (watch_runs if watch else show_runs)(filters)
 
 

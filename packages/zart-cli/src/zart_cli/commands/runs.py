@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zart_cli import columns, output, settings, terminal
-from zart_cli.commands import listing, outcomes, starting
+from zart_cli.commands import again, listing, outcomes, starting
 from zart_cli.options import (
     ExecutionIdArg,
+    ReasonOpt,
     WaitTimeoutOpt,
 )
 from zart_cli.session import run
@@ -76,12 +77,7 @@ def result(execution_id: ExecutionIdArg) -> None:
 
 
 @verb(group, examples=('zart runs cancel order-7 --reason "customer called"',))
-def cancel(
-    execution_id: ExecutionIdArg,
-    reason: Annotated[
-        str | None, typer.Option("--reason", help="Why; it is kept with the run.", show_default=False)
-    ] = None,
-) -> None:
+def cancel(execution_id: ExecutionIdArg, reason: ReasonOpt = None) -> None:
     """Cancel an execution. Safe to repeat.
 
     No new step begins; a run that is being worked on ends as soon as its body has unwound.
@@ -119,9 +115,7 @@ def unblock(
             show_default=False,
         ),
     ] = None,
-    reason: Annotated[
-        str | None, typer.Option("--reason", help="Why; it is kept in zart_audit.", show_default=False)
-    ] = None,
+    reason: ReasonOpt = None,
 ) -> None:
     """Let a blocked execution try again. zart runs show tells what blocks it, and the command that repairs it.
 
@@ -135,6 +129,9 @@ def unblock(
         return (await handle.describe()).run
 
     output.show_one(run(repair), _say_unblocked, _id_of)
+
+
+again.register(group)
 
 
 @verb(group, examples=("zart runs watch order-7",))

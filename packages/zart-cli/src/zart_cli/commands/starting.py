@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,15 @@ from zart_core import RunSummary
 
 if TYPE_CHECKING:
     from zart_scheduler import Client
+
+
+class OnConflict(StrEnum):
+    """What a start of an existing execution does."""
+
+    RETURN = "return"
+    RESTART = "restart"
+    REJECT = "reject"
+
 
 NameArg = Annotated[
     str, typer.Argument(metavar="NAME", help="The workflow's registered name.", show_default=False)
@@ -49,6 +59,13 @@ AtOpt = Annotated[
     typer.Option("--at", metavar="TIME", parser=parse_future_moment, help="Begin then.", show_default=False),
 ]
 WaitOpt = Annotated[bool, typer.Option("--wait", help="Wait for the result, as zart runs wait does.")]
+ConflictOpt = Annotated[
+    OnConflict,
+    typer.Option(
+        "--on-conflict",
+        help="If the execution exists: return it, restart it with this input, or refuse with exit code 5.",
+    ),
+]
 AllowUnknownOpt = Annotated[
     bool,
     typer.Option(
@@ -78,6 +95,7 @@ def start(
     tag: TagsOpt = None,
     wait: WaitOpt = False,
     timeout: WaitTimeoutOpt = None,
+    on_conflict: ConflictOpt = OnConflict.RETURN,
     allow_unknown: AllowUnknownOpt = False,
 ) -> None:
     """Start an execution and print its id.
@@ -103,10 +121,17 @@ def start(
             queue=queue,
             priority=priority,
             tags=tags,
+            on_conflict=on_conflict.value,
         )
         return bool(handle.existing), (await handle.describe()).run
 
-    _show(*run(begin), wait=wait, timeout=timeout)
+    existing, started = run(begin)
+    if existing and on_conflict is OnConflict.RESTART:
+        say(
+            f"execution {started.execution_id} existed already and begins again, with run {started.run_index}"
+        )
+        existing = False
+    _show(existing, started, wait=wait, timeout=timeout)
 
 
 def _show(existing: bool, started: RunSummary, *, wait: bool, timeout: float | None) -> None:

@@ -2,7 +2,7 @@
 -- Start an execution, or say which one has its id. May run in the caller's transaction.
 SELECT status, run_id, workflow
 FROM zart_start_v1(%(execution_id)s, %(run_id)s, %(workflow)s, %(version)s, %(queue)s, %(priority)s, %(input_hash)s,
-                   %(input)s, %(tags)s::jsonb, %(delay)s::float8, %(at)s::timestamptz);
+                   %(input)s, %(tags)s::jsonb, %(delay)s::float8, %(at)s::timestamptz, %(restart)s, %(owned)s, %(actor)s);
 
 -- name: deliver_event :one
 -- Send one event to an execution's mailbox. May run in the caller's transaction. Locks: the run's task row.

@@ -14,7 +14,7 @@ JOIN zart_steps s ON s.run_id = u.run_id AND (u.floor IS NULL OR s.turn >= u.flo
 -- Failed attempts, heartbeats and recorded deadlines of runs' steps. Times are seconds from now by the database's clock (L8).
 SELECT a.run_id, a.ident, a.attempt, a.error, a.heartbeat,
        extract(epoch FROM a.next_at - clock_timestamp())::float8 AS due_in,
-       extract(epoch FROM a.deadline_at - clock_timestamp())::float8 AS deadline_in
+       extract(epoch FROM a.deadline_at - clock_timestamp())::float8 AS deadline_in, a.is_last
 FROM unnest(%(runs)b::uuid[]) AS u(run_id)
 JOIN zart_step_attempts a ON a.run_id = u.run_id
 ORDER BY a.run_id, a.ident, a.attempt;

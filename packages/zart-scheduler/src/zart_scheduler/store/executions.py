@@ -29,9 +29,12 @@ DONE_CHANNEL = "zart_done"
 
 
 class Started(NamedTuple):
-    """`run_id` and `workflow` are the stored ones, also on a conflict."""
+    """`run_id` and `workflow` are the stored ones, also on a conflict.
 
-    status: Literal["created", "existing", "conflict"]
+    `owned`: a worker executes it, and a caller's transaction must not take it away.
+    """
+
+    status: Literal["created", "existing", "restarted", "conflict", "owned"]
     run_id: UUID
     workflow: str
 
@@ -78,8 +81,14 @@ def start(
     tags: Mapping[str, str] | None = None,
     delay: float | None = None,
     at: datetime | None = None,
+    restart: bool = False,
+    in_callers: bool = False,
+    actor: str = "",
 ) -> Statement[Started]:
-    """Start an execution once per id; `delay` in seconds, `at` aware; `version` empty = bound at the first claim."""
+    """Start an execution once per id; `delay` in seconds, `at` aware; `version` empty = bound at the first claim.
+
+    With `restart` one of the same workflow that is there gets a new run; `in_callers`: in a caller's transaction.
+    """
     params = {
         "execution_id": execution_id,
         "run_id": run_id,
@@ -92,6 +101,9 @@ def start(
         "tags": Jsonb(dict(tags or {})),
         "delay": delay,
         "at": at,
+        "restart": restart,
+        "owned": not in_callers,
+        "actor": actor,
     }
     return Statement(_START, params, lambda rows: Started(*rows[0]))
 

@@ -43,7 +43,10 @@ class JournalRow(NamedTuple):
 
 
 class AttemptRow(NamedTuple):
-    """A failed attempt (`error`), a heartbeat, a recorded deadline, or several. Seconds from now; negative = past."""
+    """A failed attempt (`error`), a heartbeat, a recorded deadline, or several. Seconds from now; negative = past.
+
+    `is_last`: a person has granted one more attempt after it, whatever the policy says.
+    """
 
     run_id: UUID
     ident: str
@@ -52,6 +55,7 @@ class AttemptRow(NamedTuple):
     heartbeat: bytes | None
     due_in: float | None
     deadline_in: float | None
+    is_last: bool
 
 
 def flush(

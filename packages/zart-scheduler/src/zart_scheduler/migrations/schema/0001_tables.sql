@@ -64,6 +64,7 @@ CREATE TABLE zart_execution_runs (
   orphans      text[]           NOT NULL DEFAULT '{}',
   final_epoch  integer,
   worker_id    uuid,
+  handled      boolean          NOT NULL DEFAULT false,
   CONSTRAINT zart_runs_state CHECK (state IN ('live', 'blocked', 'completed', 'failed', 'cancelled')),
   CONSTRAINT zart_runs_end CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),
   CONSTRAINT zart_runs_index UNIQUE (execution_id, run_index)
@@ -96,6 +97,7 @@ CREATE INDEX zart_steps_unturned ON zart_steps (run_id) WHERE turn IS NULL;
 
 -- A failed attempt, one that has sent a heartbeat with details, or (attempt 1) the recorded deadline of a step. A step
 -- that succeeds at once writes no row here.
+-- is_last: a person has granted one more attempt after it, whatever the policy says.
 CREATE TABLE zart_step_attempts (
   run_id      uuid             NOT NULL,
   ident       text COLLATE "C" NOT NULL,
@@ -108,6 +110,7 @@ CREATE TABLE zart_step_attempts (
   worker_id   uuid,
   error       bytea,
   heartbeat   bytea,
+  is_last     boolean          NOT NULL DEFAULT false,
   PRIMARY KEY (run_id, ident, attempt)
 );
 
@@ -271,6 +274,8 @@ CREATE TABLE zart_audit (
   detail       jsonb            NOT NULL
 );
 CREATE INDEX zart_audit_execution ON zart_audit (execution_id, audit_id);
+-- A request that has a name of its own is carried out once.
+CREATE UNIQUE INDEX zart_audit_request ON zart_audit (execution_id, (detail ->> 'request'));
 
 CREATE TABLE zart_workflows (
   workflow      text COLLATE "C" NOT NULL,

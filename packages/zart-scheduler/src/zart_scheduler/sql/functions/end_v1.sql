@@ -72,7 +72,7 @@ BEGIN
                     WHEN v_run.state = 'cancelled' AND v_run.on_cancel THEN 'c' END;
     CONTINUE WHEN v_phase IS NULL;
     v_handed := v_handed || v_run.run_id;
-    UPDATE zart_execution_runs SET state = 'live', outcome = v_run.outcome WHERE run_id = v_run.run_id;
+    UPDATE zart_execution_runs SET state = 'live', outcome = v_run.outcome, handled = true WHERE run_id = v_run.run_id;
     UPDATE zart_tasks
       SET state = 'r', phase = v_phase, worker_id = NULL, claim_id = NULL, due_at = NULL, deadline_at = NULL,
           crash_count = 0, divergences = 0, diverged_by = NULL, cancel_requested_at = NULL, cancel_reason = NULL,

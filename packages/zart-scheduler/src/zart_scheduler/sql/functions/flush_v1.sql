@@ -9,7 +9,7 @@ $$;
 
 -- One checkpoint of a worker: all it has to record, fenced, in one round trip and one commit.
 -- Plain records are the hot path: the fence, one insert, one answer. Answers tell exceptions only, then 'ok'.
--- Locks, in this order: the worker's row, the task rows of `p_rest` in one statement that never waits, the journal.
+-- Locks, in this order: the worker's row, the execution rows of runs that go on as others, the task rows of `p_rest` in one statement that never waits, the journal.
 -- A resend locks the worker's row FOR UPDATE, and so waits until its first try is decided: that may still be running on
 -- a connection which the client has given up, or waiting for a standby, and would look like somebody else's lock.
 -- Planner: each record finds its task by key, whatever the tables' sizes were when the plan was made. OFFSET 0 keeps it
@@ -79,6 +79,9 @@ DECLARE
 BEGIN
   SELECT array_agg(DISTINCT (item ->> 't')::uuid) INTO v_needed
   FROM jsonb_each(p_rest - 'attempts' - 'states') AS g(kind, items), jsonb_array_elements(g.items) AS item;
+  IF p_rest ? 'continues' THEN
+    v_needed := zart_hold_executions_v1(p_rest -> 'continues', v_needed);
+  END IF;
   IF v_needed IS NOT NULL THEN
     SELECT array_agg(h.task_id) INTO v_held
     FROM (SELECT task_id FROM zart_tasks WHERE task_id = ANY (v_needed) ORDER BY task_id FOR UPDATE SKIP LOCKED) h;
@@ -122,6 +125,9 @@ BEGIN
   END IF;
   IF p_rest ? 'ends' THEN
     RETURN QUERY SELECT * FROM zart_flush_ends_v1(p_worker, p_rest -> 'ends', p_held);
+  END IF;
+  IF p_rest ? 'continues' THEN
+    RETURN QUERY SELECT * FROM zart_flush_continues_v1(p_worker, p_rest -> 'continues', p_held);
   END IF;
 END $$;
 
