@@ -26,7 +26,7 @@ from tests.support.virtual_time import InlineExecutor
 from zart_core import Workflow, faults
 from zart_core.executor import TURN_BITS, ActiveRun
 from zart_core.identity import idempotency_key
-from zart_core.items import ChildItem, Item, LeavingItem
+from zart_core.items import ChildItem, Item
 from zart_core.journal import Outcome
 
 
@@ -134,6 +134,7 @@ class Life:
         world.enter(self.world)
         host = self._host(self.store, Chaos(self.chance.randrange(2**32), **self._temper()))
         host.after_flush = self._look
+        self.store.on_unsee = self._unseen
         host.on_claim = self._begins
         sender = asyncio.create_task(self._send(host))
         try:
@@ -254,15 +255,16 @@ class Life:
             self.world.traces[ActiveRun.__new__(ActiveRun)] = self._seen  # what was seen before the crash
         self.world.traces.setdefault(run, [])
 
+    def _unseen(self, identities: list[str]) -> None:
+        if wrong := self.world.delivered & set(identities):
+            self.world.fail(f"{wrong} were delivered and are given back")
+        for identity in identities:
+            self._turns.pop(identity, None)
+        self.world.counts["unseen"] += len(identities)
+
     def _look(self, item: Item) -> None:
         if isinstance(item, ChildItem):
             self.world.started_child(item.run, item.identity)
-        if isinstance(item, LeavingItem):
-            if wrong := self.world.delivered & set(item.unseen):
-                self.world.fail(f"{wrong} were delivered and are given back")
-            for identity in item.unseen:
-                self._turns.pop(identity, None)
-            self.world.counts["unseen"] += len(item.unseen)
         for identity, record in self.store.records.items():
             known = self._turns.setdefault(identity, record.turn) if record.turn is not None else None
             if known != record.turn:

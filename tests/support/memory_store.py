@@ -5,7 +5,7 @@ It keeps to the order of the run as the schema does: what comes from outside has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -86,6 +86,9 @@ class MemoryStore:
     accepted: set[str] = field(default_factory=set)
     """Calls that somebody has vouched for."""
 
+    on_unsee: Callable[[list[str]], None] = field(default=lambda _identities: None, repr=False)
+    """Called with the calls whose outcomes are said to be unseen, when that is committed."""
+
     def copy(self) -> MemoryStore:
         """Return an independent copy, as a crash at this moment would leave it."""
         return replace(
@@ -95,6 +98,7 @@ class MemoryStore:
             failures=dict(self.failures),
             waits=dict(self.waits),
             mailbox=list(self.mailbox),
+            on_unsee=lambda _identities: None,
             consumed=dict(self.consumed),
             children=dict(self.children),
             born=list(self.born),
@@ -260,6 +264,7 @@ class MemoryStore:
         return Answer()
 
     def _unsee(self, identities: list[str]) -> None:
+        self.on_unsee(identities)
         for identity in identities:
             self.records[identity] = replace(self.records[identity], turn=None)
 
