@@ -170,6 +170,16 @@ async def test_a_rerun_of_chosen_steps_warns_of_those_kept_after_them(cluster: C
         assert len(await handle.runs()) == 3
 
 
+async def test_a_rerun_has_what_its_kept_calls_have_published(cluster: Cluster) -> None:
+    async with Client(cluster.url) as client, Worker(client, workflows, config=CONFIG):
+        handle = await client.start(workflows.announcing, 1)
+        with pytest.raises(ExecutionFailed, match="GatewayDown"):
+            await handle.result(20)
+        await handle.rerun()
+        assert await handle.result(20) == 1
+        assert (await handle.state("progress"), await handle.state("stage")) == (2, "first")
+
+
 async def test_a_rerun_takes_a_live_run_with_all_that_it_has_recorded(cluster: Cluster) -> None:
     async with Client(cluster.url) as client, Worker(client, workflows, config=CONFIG):
         handle = await client.start(workflows.listening)

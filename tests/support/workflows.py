@@ -20,6 +20,7 @@ from zart_core import (
     context,
     continue_as_new,
     now,
+    publish,
     saga,
     sleep,
     wait_for_event,
@@ -514,3 +515,11 @@ async def mending(failures: int) -> int:
     attempt = await mend(failures)
     await count(attempt)
     return attempt
+
+
+@durable("announcing")
+async def announcing(failures: int) -> int:
+    await publish("progress", 1)
+    await publish("stage", "first")
+    await publish("progress", 2)
+    return await mend(failures)

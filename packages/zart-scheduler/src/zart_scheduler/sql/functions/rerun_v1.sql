@@ -40,7 +40,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Copy records into an empty journal, renumbered from 0 in order, with epoch 0, and what belongs to them: their attempts,
--- and that a person has vouched for a call.
+-- what they have published, unless it was published anew since, and that a person has vouched for a call.
 CREATE FUNCTION zart_copy_records_v1(p_from uuid, p_to uuid, p_idents text[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -54,6 +54,12 @@ BEGIN
   SELECT p_to, a.ident, a.attempt, a.kind, a.started_at, a.ended_at, a.next_at, a.deadline_at, a.worker_id, a.error,
          a.is_last
   FROM unnest(p_idents) AS k(ident) JOIN zart_step_attempts a ON a.run_id = p_from AND a.ident = k.ident;
+  INSERT INTO zart_state (run_id, key, turn, value, updated_at)
+  SELECT p_to, x.key, n.turn, x.value, x.updated_at
+  FROM unnest(p_idents) AS k(ident)
+  JOIN zart_steps s ON s.run_id = p_from AND s.ident = k.ident AND s.kind = 'v'
+  JOIN zart_steps n ON n.run_id = p_to AND n.ident = k.ident
+  JOIN zart_state x ON x.run_id = p_from AND x.turn = s.turn AND x.key = zart_call_name_v1(s.ident);
   UPDATE zart_execution_runs n SET accepted = o.accepted
     FROM zart_execution_runs o WHERE n.run_id = p_to AND o.run_id = p_from AND o.accepted <> '{}';
 END $$;
