@@ -172,7 +172,7 @@ async def test_a_rerun_of_chosen_steps_warns_of_those_kept_after_them(cluster: C
 
 async def test_a_rerun_has_what_its_kept_calls_have_published(cluster: Cluster) -> None:
     async with Client(cluster.url) as client, Worker(client, workflows, config=CONFIG):
-        handle = await client.start(workflows.announcing, 1)
+        handle = await client.start(workflows.announcing, 2)
         with pytest.raises(ExecutionFailed, match="GatewayDown"):
             await handle.result(20)
         await handle.rerun()
