@@ -28,6 +28,7 @@ SHOWN = {
         r"\$ zart events send",
         r"  Ada gets 120, Grace said yes\n  Grace said no\n  nobody decided about Eve",
     ],
+    "transactions": [r"\$ kill -9 \d+", r"ok: every coin was moved exactly once"],
     "brewery-finder": [r"  4\.4  Brewery No\. 81\n  4\.1  Brewery No\. 63", r"tried again: page-2, rate-b0"],
 }
 """What each must show, beyond exiting with 0."""

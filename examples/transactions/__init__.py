@@ -1,0 +1,1 @@
+"""A step and its record in one commit: written exactly once, whenever its worker dies."""
