@@ -20,6 +20,7 @@ def main(stage: Stage) -> None:
     handle = stage.client.start(pay_back, COINS, str(notes))
     stage.wait_for(lambda: begun(notes) >= MIDDLE, f"{MIDDLE} coins are moved")
     stage.kill(first)
+    stage.wait_for(lambda: not in_transaction(stage), "the server knows that the worker is dead")
     coins = balances(stage)
     recorded = sum(step.name == "pay-one" and step.result is not None for step in handle.describe().steps)
     stage.say(
@@ -44,6 +45,13 @@ def begun(notes: Path) -> int:
 def balances(stage: Stage) -> dict[str, int]:
     with psycopg.connect(stage.client.conninfo) as connection:
         return dict(connection.execute("SELECT owner, coins FROM accounts ORDER BY owner").fetchall())
+
+
+def in_transaction(stage: Stage) -> bool:
+    """Return whether the accounts are locked: a commit that was sent may still be under way."""
+    with psycopg.connect(stage.client.conninfo) as connection:
+        held = connection.execute("SELECT FROM pg_locks WHERE relation = 'accounts'::regclass").fetchone()
+    return held is not None
 
 
 if __name__ == "__main__":
