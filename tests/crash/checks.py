@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support import families, workflows
+from tests.support import families, spawning, workflows
 from tests.support.cluster import LEASE, Cluster
 
 from zart_scheduler import Client, Handle, Worker, WorkerConfig
@@ -31,7 +31,7 @@ async def survive(
     died_at = time.monotonic()
     before = await journal(cluster, handle)
     config = WorkerConfig(lease=LEASE, poll_interval="100ms", queues=("default",))
-    async with Worker(client, workflows, families, config=config):
+    async with Worker(client, workflows, families, spawning, config=config):
         if event is not None and not early:
             await handle.send_event(*event)
         result = await handle.result(TAKEOVER)

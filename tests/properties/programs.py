@@ -16,16 +16,24 @@ from zart_core import (
     EventTimeout,
     ExecutionCancelled,
     Step,
+    StepFailed,
+    StepHandle,
     StepTimeout,
     Workflow,
+    as_completed,
     capture,
     context,
     detached,
+    fan_out,
     sleep,
+    spawn,
     transaction,
+    wait_all,
+    wait_any,
+    wait_first,
     wait_for_event,
 )
-from zart_core.call import Call
+from zart_core.call import Call, StepCall
 
 T = TypeVar("T")
 Node = tuple[Any, ...]
@@ -122,6 +130,9 @@ LEAVES: tuple[str, ...] = (
     "child",
     "child",
     "detached",
+    "spawn",
+    "spawn",
+    "fan",
 )
 BRANCHES: tuple[str, ...] = (
     "par",
@@ -134,6 +145,9 @@ BRANCHES: tuple[str, ...] = (
     "tasks",
     "shield",
     "patience",
+    "handles",
+    "handles",
+    "completed",
 )
 SHAPES: tuple[str, ...] = ("seq", "try", "loop", "generator", *BRANCHES)
 ORDER_FREE: tuple[str, ...] = ("seq", "loop", "plain")
@@ -154,6 +168,10 @@ def make_leaf(chance: random.Random, kind: str) -> Node:
             return (kind, chance.choice("abc"))
         case "sleep":
             return (kind, chance.choice((0, -1, 1, 5, 12)))
+        case "spawn":
+            return (kind, chance.choice("wwfls"))
+        case "fan":
+            return (kind, chance.choice((None, 1, 2)), chance.choice((0, 0, 1)))
         case "event":
             return (kind, chance.choice("xy"), chance.choice((None, 5, 20)))
     return (kind,)
@@ -233,12 +251,37 @@ async def _leaf(node: Node, x: int) -> int:
         case ("sleep", length):
             await given_up(sleep("nap", length / 1000))
             return x
+        case ("spawn", which):
+            try:
+                return await spawn(spawnable(which, x))
+            except StepTimeout:
+                return -3
+        case ("fan", width, tolerate):
+            found = await fan_out(_tagged, range(x % 4), concurrency=width, tolerate=tolerate)
+            observe(("fanned", tuple(map(str, found))))
+            return sum(value for value in found if isinstance(value, int))
         case ("event", name, timeout):
             try:
                 return await given_up(wait_for_event(name, int, timeout=timeout and timeout / 1000))
             except EventTimeout:
                 return -1
     raise AssertionError(node)
+
+
+def _tagged(i: int) -> StepCall[int]:
+    return work("f", i).named("fanned")
+
+
+def spawnable(which: str, x: int) -> StepCall[int]:
+    """Return a call to be spawned: of a step that works, is flaky, retries late, or times out."""
+    match which:
+        case "f":
+            return flaky(x).named("s-flaky")
+        case "l":
+            return late(x).named("s-late")
+        case "s":
+            return slow(x).named("s-slow")
+    return work(which, x).named("s-work")
 
 
 async def given_up(call: Call[T]) -> T:
@@ -416,6 +459,55 @@ async def _generator(nodes: list[Node], stop: bool, x: int) -> int:
     return x
 
 
+async def _settled(handle: StepHandle[int]) -> str:
+    try:
+        return str(await handle)
+    except (ValueError, StepFailed, StepTimeout) as error:
+        return type(error).__name__
+
+
+async def _handles(nodes: list[Node], cancel: bool, x: int) -> int:
+    """Race spawned steps among each other and with the nodes, in the ways there are."""
+    handles = [spawn(spawnable("wwfs"[(x + i) % 4], i)) for i in range(3)]
+    try:
+        index, value = await wait_any(*handles)
+        observe(("any", index, value))
+        x = await run(nodes[0], index)
+        observe(("first two", tuple(await wait_first(2, *handles))))
+    except (ValueError, StepTimeout) as error:
+        observe(("any failed", str(error)))
+        x = await run(nodes[1], x)
+    finally:
+        if cancel:
+            await handles[x % 3].cancel()
+            handles.append(spawn(bare().named("s-late-comer")))
+    if x % 5 == 0:
+        return x  # what is open is cancelled with the run, or goes on till then
+    observe(("settled", tuple([await _settled(handle) for handle in handles])))
+    try:
+        observe(("all", await wait_all(*handles)))
+    except (ValueError, StepFailed, StepTimeout) as error:
+        observe(("one failed", type(error).__name__))
+    return x
+
+
+async def _completed(nodes: list[Node], stop: bool, x: int) -> int:
+    calls: list[Any] = [
+        spawn(spawnable("w", x)),
+        bare().named("c-bare"),
+        sleep("c-nap", 0.003),
+        spawn(spawnable("w", x)),
+    ]
+    arrivals: as_completed[Any] = as_completed(*calls)
+    x = await run(nodes[0], x)
+    for _ in range(2 if stop else 4):
+        try:
+            observe(("completed", await anext(arrivals)))
+        except ValueError as error:
+            observe(("completed", str(error)))
+    return await run(nodes[1], x)
+
+
 _SHAPES: dict[str, Callable[[list[Node], bool, int], Awaitable[int]]] = {
     "seq": _seq,
     "try": _try,
@@ -431,6 +523,8 @@ _SHAPES: dict[str, Callable[[list[Node], bool, int], Awaitable[int]]] = {
     "shield": _shield,
     "patience": _patience,
     "generator": _generator,
+    "handles": _handles,
+    "completed": _completed,
 }
 
 

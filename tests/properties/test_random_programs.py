@@ -52,10 +52,23 @@ def check_distribution(found: list[Found], total: Counter[str]) -> None:
     assert sorted(one.counts["records"] for one in found)[len(found) // 2] >= 8
     assert share(found, *(f"has {kind}" for kind in BRANCHES)) >= 0.4
     assert share(found, "has race") >= 0.2
-    for kind in ("event", "sleep", "flaky", "late", "slow", "generator", "group", "child"):
+    for kind in (
+        "event",
+        "sleep",
+        "flaky",
+        "late",
+        "slow",
+        "generator",
+        "group",
+        "child",
+        "spawn",
+        "fan",
+        "handles",
+    ):
         assert share(found, f"has {kind}") >= 0.15, kind
     assert share(found, "cancelled") >= 0.15
     assert share(found, "children") >= 0.15
+    assert share(found, "spawned") >= 0.3
     assert total["claims"] > 1.5 * total["runs"]
     assert total["passes"] > 1.3 * total["runs"]
 

@@ -223,6 +223,7 @@ class Life:
         )
         host.make_run = WatchedRun
         host.child_life = self._child
+        world.the_world().spawned = host.spawned
         return host
 
     def _child(self, identity: str) -> tuple[float, Outcome, bytes]:

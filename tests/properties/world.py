@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from tests.support.memory_host import RUN_ID
+from tests.support.memory_spawned import MemorySpawned, spawned_var
 
 from zart_core.current import body_var, context
 from zart_core.executor import ActiveRun
@@ -41,6 +42,7 @@ class World:
     may_fail: bool = True
     delivered: set[str] = field(default_factory=set)
     """Identities of the calls whose outcome was handed to some body."""
+    spawned: MemorySpawned | None = None
     _given_up: dict[str, int] = field(default_factory=dict)
     _checked: set[tuple[ActiveRun, int]] = field(default_factory=set)
 
@@ -63,14 +65,14 @@ class World:
     def effect(self) -> None:
         """A step's code has begun."""
         run, now = body_var.get(), context()
-        assert run is not None
         assert now.idempotency_key is not None
         assert now.attempt is not None
         assert now.step_name is not None
-        effect = Effect(now.idempotency_key, now.step_name, now.attempt, run.epoch)
+        epoch = run.epoch if run is not None else self._spawned_epoch()
+        effect = Effect(now.idempotency_key, now.step_name, now.attempt, epoch)
         if effect in self.ledger:
             self.fail(f"{now.step_name} began twice in one claim")
-        if self._given_up.get(effect.key, run.epoch) < run.epoch:
+        if run is not None and self._given_up.get(effect.key, run.epoch) < run.epoch:
             self.fail(f"{now.step_name} began after an earlier pass had cancelled it")
         self.ledger.append(effect)
         self.counts["effects"] += 1
@@ -80,6 +82,16 @@ class World:
         if self._given_up.get(idempotency_key(RUN_ID, identity), run.epoch) < run.epoch:
             self.fail(f"{identity} asks for a child after an earlier pass had cancelled it")
         self.counts["children"] += 1
+
+    def _spawned_epoch(self) -> int:
+        """Return the epoch of the spawned step that has begun, below zero: it is none of the body's."""
+        step = spawned_var.get()
+        assert step is not None
+        assert self.spawned is not None
+        if self.spawned.owns(step) and step.id in self.spawned.records:
+            self.fail(f"{step} began after its record")
+        self.counts["spawned"] += 1
+        return -step.epoch
 
     def cancelled(self, identity: str) -> None:
         """The body gave a call up."""

@@ -335,6 +335,24 @@ def block(
     return {"t": run, "e": epoch, "p": json.dumps(details or {"code": "ZART-D005"}), "now": now}
 
 
+def spawn(run: UUID, ident: str, *, epoch: int = 1, payload: str = '{"step": "s"}') -> dict[str, Any]:
+    return {"t": run, "e": epoch, "i": ident, "q": 1, "s": uuid4(), "p": payload}
+
+
+def revoke(run: UUID, ident: str, number: int, *, epoch: int = 1) -> dict[str, Any]:
+    return {"t": run, "e": epoch, "i": ident, "q": 1, "n": turn(epoch, number)}
+
+
+def finish(
+    task: UUID, *, epoch: int = 1, outcome: str | None = "o", payload: str = "5", hash: str | None = None
+) -> dict[str, Any]:
+    return {"t": task, "e": epoch, "o": outcome, "p": payload, "h": hash, "a": 2, "d": 0.5}
+
+
+def delay(task: UUID, seconds: float, *, epoch: int = 1) -> dict[str, Any]:
+    return {"t": task, "e": epoch, "w": seconds}
+
+
 def attempt(
     run: UUID,
     ident: str,

@@ -77,7 +77,8 @@ def test_a_stopped_client_that_holds_the_fence_past_its_lease_is_cut_off(scene: 
     assert scene.do(workers.mark_dead(0)) == []
     scene.sql(
         "DO $$ BEGIN WHILE EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = "
-        f"{stopped.connection.info.backend_pid}) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$"
+        f"{stopped.connection.info.backend_pid}) LOOP PERFORM pg_sleep(0.01); "
+        "PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
     )
 
     assert scene.do(workers.mark_dead(0)) == [worker]
@@ -96,7 +97,8 @@ def test_a_stopped_client_is_found_among_several_that_hold_the_row(scene: Scene)
     for session in sessions:
         scene.sql(
             "DO $$ BEGIN WHILE EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = "
-            f"{session.connection.info.backend_pid}) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$"
+            f"{session.connection.info.backend_pid}) LOOP PERFORM pg_sleep(0.01); "
+            "PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
         )
 
     assert scene.do(workers.mark_dead(0)) == [worker]
@@ -304,7 +306,7 @@ def test_a_look_tells_only_of_runs_that_want_attention(scene: Scene) -> None:
     scene.deliver(told)
     set_deadline(scene, late, -1)
 
-    found = {look.run_id: look[2:] for look in scene.do(tasks.look(worker))}
+    found = {look.task_id: look[2:] for look in scene.do(tasks.look(worker))}
 
     assert found == {
         cancelled: (True, "why", False, False),

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.support.memory_spawned import MemorySpawned
 from tests.support.memory_store import Answer, MemoryStore
 from tests.support.memory_transactions import Excused, MemoryTransaction
 from zart_core import Workflow
 from zart_core.control import RunCancelled, Signal
 from zart_core.executor import TURN_BITS, ActiveRun
 from zart_core.handlers import Phase
-from zart_core.host import ClaimedRun, Left
+from zart_core.host import ClaimedRun, Held, Left
 from zart_core.items import (
     AttemptItem,
     CancelItem,
@@ -30,11 +31,15 @@ from zart_core.items import (
     Item,
     LockedItem,
     RecordItem,
+    RevokeItem,
+    SpawnItem,
     WaitItem,
 )
 from zart_core.journal import AttemptRecord, Outcome, Record
+from zart_core.spawned import SpawnedStep
 
 RUN_ID = "0197b2f0-0000-7000-8000-000000000001"
+TURNED = WaitItem | ChildItem | CancelItem | RevokeItem | CollectItem
 LEAVES = {
     "parked": Left.PARKED,
     "released": Left.RELEASED,
@@ -91,6 +96,7 @@ class MemoryHost:
         self.loop = asyncio.get_running_loop()
         self.threads: Executor = threads or ThreadPoolExecutor(4)
         self.max_payload = 16 << 20
+        self.run_id = RUN_ID
         self.workflow, self.evict, self.chaos = workflow, evict, chaos
         self.input = workflow.parameters.encode(args, {})
         self.store = store or MemoryStore()
@@ -114,6 +120,7 @@ class MemoryHost:
         self.after_commit: Callable[[Callable[[], None]], object] = self.later
         """Brings the answer to a commit to its run."""
         self.patience = 30.0
+        self.spawned = MemorySpawned(self)
         self._stopping: tuple[type[Signal], str | None] | None = None
         self._queue: list[Item] = []
         self._locks = 0
@@ -157,8 +164,12 @@ class MemoryHost:
         self._queue.append(item)
         self._schedule()
 
-    def left(self, run: ActiveRun, why: Left) -> None:
+    def left(self, run: Held, why: Left) -> None:
         self._changed.set()
+        if isinstance(run, SpawnedStep):
+            self.spawned.left(run, why)
+            return
+        assert isinstance(run, ActiveRun)
         if run is not self.run:
             return
         self.run = None
@@ -214,6 +225,7 @@ class MemoryHost:
             run.begin()
         run = self.run
         self._stop()
+        self.spawned.look()
         return run
 
     def kill(self) -> None:
@@ -223,6 +235,7 @@ class MemoryHost:
         for run in dead:
             if run is not None:
                 run.lost()  # only dropped, its body would go on in the hands of the collector
+        self.spawned.drop()
         self.left_as.append(Left.LOST)
 
     def take_over(self) -> None:
@@ -259,6 +272,7 @@ class MemoryHost:
         for run in [self.run, *self.parked, *self.zombies]:
             if run is not None:
                 run.lost()
+        self.spawned.drop()
         self.run, self.parked = None, [None] * len(self.parked)
 
     async def finish(self) -> tuple[str, bytes | None]:
@@ -317,7 +331,7 @@ class MemoryHost:
 
     def _has_news(self) -> None:
         if self.run is not None:
-            self.later(self._look_outside)
+            self.later(self.look_outside)
         else:
             self._wake_if_due()
 
@@ -336,15 +350,19 @@ class MemoryHost:
         if self.run is None and self.ending is None:
             self.claim()
 
-    def _look_outside(self) -> None:
+    def look_outside(self) -> None:
+        """Something has come from outside: the run is to take it in."""
         if self.run is not None:
             self.run.collect()
+        else:
+            self._wake_if_due()
 
     def _stop(self) -> None:
         if self._stopping is not None and self.run is not None:
             self.run.stop(*self._stopping)
 
     def later(self, what: Callable[..., None], *args: Any) -> None:
+        """Do it in the next turn of the loop, or somewhat later."""
         pause = self.chaos.pause() if self.chaos else 0.0
         if pause:
             self.loop.call_later(pause, what, *args)
@@ -377,10 +395,10 @@ class MemoryHost:
     def _commit(self, batch: list[Item]) -> list[tuple[Item, Answer]]:
         answers, is_busy = [], False
         for item in batch:
-            if item.run is not self.run:
+            if not (item.run is self.run or self.spawned.owns(item.run)):
                 answers.append((item, Answer("lost")))
                 continue
-            if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
+            if isinstance(item, TURNED):
                 item.turn = item.run.take_turn()
             if isinstance(item, LockedItem) and self.chaos:
                 is_busy = is_busy or self.chaos.happens(self.chaos.busy)
@@ -393,7 +411,7 @@ class MemoryHost:
 
     def _answer(self, answers: list[tuple[Item, Answer]]) -> None:
         self._flights -= 1
-        touched: dict[ActiveRun, None] = {}
+        touched: dict[Held, None] = {}
         busy = [item for item, answer in answers if answer.verdict == "busy"]
         self._locks -= sum(isinstance(item, LockedItem) for item, _ in answers) - len(busy)
         for item, answer in answers:
@@ -415,31 +433,38 @@ class MemoryHost:
             run.lost()
             return
         if answer.verdict == "busy":
-            if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
-                run.release_turn(item.turn)
+            if isinstance(item, TURNED):
+                item.run.release_turn(item.turn)
             return
         run.answered(item)
-        for record in answer.records:
-            run.enter(record)
+        if isinstance(run, ActiveRun):
+            for record in answer.records:
+                run.enter(record)
         self._tell(run, item, answer)
-        if self.chaos and self.run is run and self.chaos.happens(self.chaos.kills):
-            self._strike()
+        if self.chaos and self.chaos.happens(self.chaos.kills):
+            if self.run is run:
+                self._strike()
+            elif isinstance(run, SpawnedStep):
+                self.spawned.strike(run)
 
-    def _tell(self, run: ActiveRun, item: Item, answer: Answer) -> None:
+    def _tell(self, run: Held, item: Item, answer: Answer) -> None:
         match item:
             case RecordItem():
-                run.recorded(item)
+                item.run.recorded(item)
             case AttemptItem():
                 run.attempts.attempt_recorded(item)
             case WaitItem():
-                run.waits(item)
+                item.run.waits(item)
             case ChildItem():
                 pass
             case CancelItem():
-                run.cancelled(item)
+                item.run.cancelled(item)
             case CollectItem():
-                run.collected(answer.seconds)
+                item.run.collected(answer.seconds)
+            case SpawnItem() | RevokeItem():
+                self.spawned.look()
             case _ if answer.verdict == "unparked":
+                assert isinstance(run, ActiveRun)
                 run.unparked()
             case _:
                 run.gone_as(LEAVES[answer.verdict])

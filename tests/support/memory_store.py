@@ -17,11 +17,15 @@ from zart_core.items import (
     ChildItem,
     CollectItem,
     ContinueItem,
+    DelayItem,
     EndItem,
+    FinishItem,
     Item,
     ParkItem,
     RecordItem,
     ReleaseItem,
+    RevokeItem,
+    SpawnItem,
     WaitItem,
 )
 from zart_core.journal import UNSET, AttemptRecord, Kind, Outcome, Record
@@ -45,6 +49,16 @@ class Mail:
     number: int
     name: str
     payload: bytes
+
+
+@dataclass
+class SpawnedTask:
+    """A step that is a task of its own. `due_at` None: it may be claimed."""
+
+    sequence: int
+    payload: bytes
+    epoch: int = 0
+    due_at: float | None = None
 
 
 @dataclass
@@ -72,6 +86,7 @@ class MemoryStore:
     """The calls whose child was started, in that order."""
     effects: list[Any] = field(default_factory=list)
     """What steps have written in their own transactions."""
+    spawned: dict[str, SpawnedTask] = field(default_factory=dict)
     awaited: list[str] = field(default_factory=list)
     """What the run was parked for."""
     sent: int = 0
@@ -103,6 +118,7 @@ class MemoryStore:
             children=dict(self.children),
             born=list(self.born),
             effects=list(self.effects),
+            spawned={identity: replace(task) for identity, task in self.spawned.items()},
         )
 
     def claim(self, turn_bits: int, now: float) -> list[Record]:
@@ -131,7 +147,8 @@ class MemoryStore:
 
     def next_attempt(self, now: float) -> float | None:
         """Return the seconds until a step is to be tried again, or has timed out."""
-        open_ = [f for i, f in self.failures.items() if i not in self.records and i in self.awaited]
+        mine = (f for i, f in self.failures.items() if i not in self.records and i not in self.spawned)
+        open_ = [f for f in mine if f.identity in self.awaited]
         times = [t for f in open_ for t in (f.due_at, f.deadline_at) if t is not None]
         return max(min(times) - now, 0.0) if times else None
 
@@ -155,6 +172,15 @@ class MemoryStore:
                 stays = any(r.turn is not None or self._has_come(r, now) for r in come)
                 self.awaited = item.awaited
                 return Answer("unparked" if stays else "parked")
+            case SpawnItem():
+                return self._spawn(item)
+            case RevokeItem():
+                return self._revoke(item)
+            case FinishItem():
+                return self._finish(item)
+            case DelayItem():
+                self.spawned[item.run.id].due_at = now + item.delay
+                return Answer("parked")
             case EndItem():
                 self.orphans = (*self.orphans, *item.orphans)
                 self._unsee(item.unseen)
@@ -174,6 +200,10 @@ class MemoryStore:
         """End the run, or hand it to its rollbacks or the handler of such an end."""
         self.waits.clear()
         self._return_unseen()
+        self.spawned.clear()
+        unseen = [i for i, r in self.records.items() if r.kind is Kind.SPAWN and r.turn is None]
+        for identity in unseen:
+            del self.records[identity]
         if undo is None:
             undo = any(record.kind is Kind.SAGA for record in self.records.values())
         if undo and self.phase is Phase.BODY and state != "completed":
@@ -275,6 +305,32 @@ class MemoryStore:
                 if (mail := self.consumed.pop(identity, None)) is not None:
                     self.mailbox.append(mail)
         self.mailbox.sort(key=lambda m: m.number)
+
+    def _spawn(self, item: SpawnItem) -> Answer:
+        known = self.records.get(item.identity)
+        if known is not None:
+            return Answer(records=[replace(known)] if known.turn is not None else [])
+        self.spawned.setdefault(item.identity, SpawnedTask(item.sequence, item.payload))
+        return Answer()
+
+    def _revoke(self, item: RevokeItem) -> Answer:
+        known = self.records.get(item.identity)
+        if known is None:
+            known = Record(item.identity, Kind.SPAWN, Outcome.CANCELLED_ELSEWHERE, item.turn, None)
+        elif known.turn is None:
+            known = replace(known, turn=item.turn)
+        self.records[item.identity] = known
+        self.spawned.pop(item.identity, None)
+        return Answer(records=[replace(known)])
+
+    def _finish(self, item: FinishItem) -> Answer:
+        identity = item.run.id
+        if item.outcome is not None and identity not in self.records:
+            self.records[identity] = Record(
+                identity, Kind.SPAWN, item.outcome, None, item.payload, item.args_hash, item.attempt
+            )
+        del self.spawned[identity]
+        return Answer("ended")
 
     def _offer(self, mail: Mail, now: float) -> None:
         for identity, wait in self.waits.items():

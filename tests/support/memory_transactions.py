@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zart_core.items import RecordItem
+from zart_core.items import FinishItem, OutcomeItem
 
 if TYPE_CHECKING:
     from tests.support.memory_host import MemoryHost
@@ -46,13 +46,13 @@ class MemoryTransaction:
         self.connection.is_over = True
         self.end = self.end or "rolled back"
 
-    def commit(self, item: RecordItem) -> None:
+    def commit(self, item: OutcomeItem) -> None:
         self.connection.is_over = True
         self._host.later(self._decide, item)
 
-    def _decide(self, item: RecordItem) -> None:
+    def _decide(self, item: OutcomeItem) -> None:
         host = self._host
-        if item.run is not host.run:
+        if not self._is_wanted(item):
             self.end, answer = "refused", item.run.lost
         elif host.next_commits and (error := host.next_commits.pop(0)) is not None:
             self.end = "rolled back"
@@ -64,18 +64,27 @@ class MemoryTransaction:
             answer = self._committed(item)
         host.after_commit(answer)
 
-    def _committed(self, item: RecordItem) -> Any:
+    def _is_wanted(self, item: OutcomeItem) -> bool:
+        host = self._host
+        if isinstance(item, FinishItem):
+            return host.spawned.owns(item.run) and item.identity not in host.records
+        return item.run is host.run
+
+    def _committed(self, item: OutcomeItem) -> Any:
         def tell() -> None:
             run = item.run
             if run.gone is None:
                 run.answered(item)
-                run.recorded(item)
+                if isinstance(item, FinishItem):
+                    item.run.recorded(item)
+                else:
+                    item.run.recorded(item)
                 run.advance()
                 self._host.after_flush(item)
 
         return tell
 
-    def _not_committed(self, item: RecordItem, error: Exception) -> Any:
+    def _not_committed(self, item: OutcomeItem, error: Exception) -> Any:
         def tell() -> None:
             run = item.run
             if run.gone is not None:

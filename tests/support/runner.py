@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support import beating, deposits, families, lawful, workflows
+from tests.support import beating, deposits, families, lawful, spawning, workflows
 from zart_core import crashpoints
 from zart_scheduler import Client, Worker, WorkerConfig
 
@@ -115,7 +115,7 @@ def _skew_clock(seconds: float) -> None:
 
 async def _work(request: dict[str, Any]) -> None:
     async with Client(request["url"]) as client:
-        sources = (workflows, families, lawful, deposits, beating)
+        sources = (workflows, families, lawful, deposits, beating, spawning)
         worker = Worker(client, *sources, config=WorkerConfig(**request["config"]))
         run = asyncio.create_task(worker.run())
         ready = asyncio.create_task(worker.ready())

@@ -49,7 +49,16 @@ def test_a_value_that_is_known_already_is_no_part_of_what_is_recorded() -> None:
 
 
 def test_each_kind_has_a_word_for_people() -> None:
-    assert [kind.label for kind in Kind] == ["step", "capture", "sleep", "event", "saga", "child", "state"]
+    assert [kind.label for kind in Kind] == [
+        "step",
+        "capture",
+        "sleep",
+        "event",
+        "saga",
+        "child",
+        "state",
+        "spawn",
+    ]
 
 
 def numbered(identity: str, sequence: int) -> Record:

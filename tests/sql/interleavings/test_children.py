@@ -366,7 +366,7 @@ def test_an_active_child_is_asked_and_its_owner_ends_it(scene: Scene, parent: tu
     assert cancel_children(scene) == 1
     assert left(scene) == 0
     (look,) = scene.do(tasks.look(worker))
-    assert (look.run_id, look.cancel, look.cancel_reason) == (born, True, "its parent has ended")
+    assert (look.task_id, look.cancel, look.cancel_reason) == (born, True, "its parent has ended")
 
 
 def test_a_child_whose_row_somebody_holds_is_cancelled_later_and_holds_up_nobody(

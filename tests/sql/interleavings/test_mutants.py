@@ -16,6 +16,7 @@ from tests.sql.interleavings import test_children as children
 from tests.sql.interleavings import test_events as events
 from tests.sql.interleavings import test_fence as fence
 from tests.sql.interleavings import test_life as life
+from tests.sql.interleavings import test_spawns as spawns
 from tests.sql.interleavings import test_transactions as transactions
 from tests.sql.interleavings import test_turns as turns
 from tests.sql.scene import Scene
@@ -64,7 +65,7 @@ CHILDREN: list[tuple[str, str, str, str, Callable[[Scene, tuple[UUID, UUID]], No
     (
         "the end of a body keeps what it has not seen of its children",
         "zart_return_unseen_v1",
-        "s.kind IN ('w', 'k')",
+        "s.kind IN ('w', 'k', 'p')",
         "s.kind = 'w'",
         children.test_a_child_of_a_body_that_has_failed_tells_its_handler_nothing,
     ),
@@ -558,12 +559,40 @@ MUTANTS = [
     ),
     Mutant(
         "a claim alone counts as progress",
-        "zart_requeue_dead_v1",
+        "zart_has_recorded_v1",
         "s.turn >",
         "s.turn >=",
         lambda scene: turns.test_a_death_counts_unless_the_run_recorded_something_since_its_claim(
             scene, recorded=False, crashes=1
         ),
+    ),
+    Mutant(
+        "a spawn does not look for the record",
+        "zart_flush_spawns_v1",
+        "SELECT 1 FROM zart_steps s WHERE",
+        "SELECT 1 FROM zart_steps s WHERE false AND",
+        spawns.test_a_spawn_sent_again_while_the_steps_end_is_uncommitted_does_not_run_it_again,
+    ),
+    Mutant(
+        "a spawn does not need the row",
+        "zart_refuse_items_v1",
+        "WHERE k.standing <> 'own'",
+        "WHERE k.standing NOT IN ('own', 'busy')",
+        spawns.test_a_spawn_sent_again_while_the_steps_end_is_uncommitted_does_not_run_it_again,
+    ),
+    Mutant(
+        "an end does not need its run's row",
+        "zart_finish_steps_v1",
+        "zart_hold_parents_v1(p_tasks)",
+        "p_tasks",
+        spawns.test_a_park_under_way_makes_the_end_busy_and_the_next_try_wakes_the_run,
+    ),
+    Mutant(
+        "an end does not wake its run",
+        "zart_finish_steps_v1",
+        "SET state = 'r'",
+        "SET state = 'w'",
+        spawns.test_a_park_under_way_makes_the_end_busy_and_the_next_try_wakes_the_run,
     ),
     Mutant(
         "a taker does not lock the owner",

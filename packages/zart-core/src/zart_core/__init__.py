@@ -60,6 +60,7 @@ from zart_core.errors import (
     WrongTask,
     ZartError,
 )
+from zart_core.handles import StepHandle
 from zart_core.instep import heartbeat, last_heartbeat, transaction
 from zart_core.records import (
     AttemptDetails,
@@ -82,6 +83,7 @@ from zart_core.registry import Registry
 from zart_core.retry import RetryPolicy
 from zart_core.saga import Saga, saga
 from zart_core.states import RunState, StepState
+from zart_core.waits import as_completed, fan_out, spawn, wait_all, wait_any, wait_first
 
 __all__ = [
     "AttemptDetails",
@@ -136,6 +138,7 @@ __all__ = [
     "StepDetails",
     "StepError",
     "StepFailed",
+    "StepHandle",
     "StepState",
     "StepTimeout",
     "StoreConflict",
@@ -150,11 +153,13 @@ __all__ = [
     "WorkflowNotFound",
     "WrongTask",
     "ZartError",
+    "as_completed",
     "capture",
     "context",
     "continue_as_new",
     "current",
     "detached",
+    "fan_out",
     "heartbeat",
     "is_replaying",
     "last_heartbeat",
@@ -165,6 +170,10 @@ __all__ = [
     "saga",
     "sleep",
     "sleep_until",
+    "spawn",
     "transaction",
+    "wait_all",
+    "wait_any",
+    "wait_first",
     "wait_for_event",
 ]

@@ -1,4 +1,4 @@
-"""The steps of one run that are being tried: attempts under way, and retries that are not due yet."""
+"""The steps of one task that are being tried: attempts under way, and retries that are not due yet."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zart_core import crashpoints, faults
-from zart_core.call import Call
+from zart_core.call import Work
 from zart_core.control import RunBlocked
 from zart_core.current import attempt_var, step_var
 from zart_core.errors import PayloadError, StepTimeout
 from zart_core.identity import idempotency_key
-from zart_core.items import AttemptItem, RecordItem
+from zart_core.items import AttemptItem, OutcomeItem
 from zart_core.journal import AttemptRecord, Outcome
 from zart_core.openattempt import OpenAttempt
 from zart_core.operations import CaptureOperation, StepOperation
@@ -25,7 +25,7 @@ from zart_core.retry import should_retry
 from zart_core.steprun import Attempted, Raised, Returned, Silent, TimedOut, attempt
 
 if TYPE_CHECKING:
-    from zart_core.executor import ActiveRun
+    from zart_core.host import Held
 
 log = logging.getLogger("zart")
 
@@ -41,14 +41,14 @@ class _Later:
 
 @dataclass(slots=True)
 class _Committing:
-    call: Call[Any]
+    call: Work
     given_up: bool = False
 
 
 class Attempts:
     """Starts attempts on the host loop and queues what came of them."""
 
-    def __init__(self, run: ActiveRun) -> None:
+    def __init__(self, run: Held) -> None:
         self._run = run
         self.running: dict[str, asyncio.Task[None]] = {}
         self._later: dict[str, _Later] = {}
@@ -59,13 +59,18 @@ class Attempts:
 
     @property
     def keep_awake(self) -> bool:
-        """Whether the run must not park: an attempt runs, or one is due at any moment."""
+        """Whether the task must not park: an attempt runs, or one is due at any moment."""
         if self.running:
             return True
         soon = self._run.host.loop.time() + SOON
         return any(later.due_at <= soon for later in self._later.values())
 
-    def start(self, call: Call[Any]) -> None:
+    @property
+    def due_in(self) -> float:
+        """Seconds until the next attempt is due that is waited for."""
+        return max(min(later.due_at for later in self._later.values()) - self._run.host.loop.time(), 0.0)
+
+    def start(self, call: Work) -> None:
         """Begin the next attempt of `call`, or see to it that it is begun when it is due."""
         run, operation, now = self._run, call.operation, self._run.host.loop.time()
         assert isinstance(operation, StepOperation | CaptureOperation)  # noqa: S101 - the executor starts the others itself
@@ -96,14 +101,14 @@ class Attempts:
             self._run.try_again(identity)
             self._run.advance()
 
-    def _launch(self, call: Call[Any], known: AttemptRecord, now: float) -> None:
+    def _launch(self, call: Work, known: AttemptRecord, now: float) -> None:
         run, number, deadline = self._run, known.failed + 1, known.deadline_at
         operation: Any = call.operation
         if operation.timeout is not None and operation.timeout_scope == "per_attempt":
             deadline = now + operation.timeout
         assert call.context is not None  # noqa: S101 - set when the body began to wait
         context = call.context.copy()
-        key = idempotency_key(run.id, call.identity)
+        key = idempotency_key(run.context.run_id, call.identity)
         context.run(
             step_var.set, replace(run.context, step_name=call.name, attempt=number, idempotency_key=key)
         )
@@ -112,7 +117,7 @@ class Attempts:
         self.running[call.identity] = task
         task.add_done_callback(partial(self._over, call))
 
-    async def _try(self, call: Call[Any], number: int, deadline: float | None) -> None:
+    async def _try(self, call: Work, number: int, deadline: float | None) -> None:
         run, operation = self._run, call.operation
         assert isinstance(operation, StepOperation | CaptureOperation)  # noqa: S101 - as in `start`
         crashpoints.reach("before-step", call.name)
@@ -134,7 +139,7 @@ class Attempts:
         finally:
             opened.end()
 
-    def _pulse_of(self, call: Call[Any], number: int, started: float) -> Pulse:
+    def _pulse_of(self, call: Work, number: int, started: float) -> Pulse:
         """Return what hears the heartbeats of an attempt."""
         run, operation, identity = self._run, call.operation, call.identity
         known = run.journal.attempts(identity)
@@ -152,7 +157,7 @@ class Attempts:
             run.host.loop, limit, None if known is None else known.heartbeat, write, run.host.max_payload
         )
 
-    def _over(self, call: Call[Any], task: asyncio.Task[None]) -> None:
+    def _over(self, call: Work, task: asyncio.Task[None]) -> None:
         """The attempt's task is done; if it was cancelled, it may not even have begun."""
         run = self._run
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -168,14 +173,12 @@ class Attempts:
         if not run.outstanding:  # else its answer will do it
             run.advance()
 
-    def _is_wanted(self, call: Call[Any], task: asyncio.Task[Any] | None) -> bool:
+    def _is_wanted(self, call: Work, task: asyncio.Task[Any] | None) -> bool:
         """Return whether what became of this attempt counts: nobody gave the step or the run up."""
         is_current = self.running.get(call.identity) is task
         return is_current and not self._is_closed and self._run.gone is None
 
-    def _ended(
-        self, call: Call[Any], number: int, result: Attempted, elapsed: float, opened: OpenAttempt
-    ) -> None:
+    def _ended(self, call: Work, number: int, result: Attempted, elapsed: float, opened: OpenAttempt) -> None:
         if not isinstance(result, Returned):
             opened.pulse.flush()
         match result:
@@ -193,9 +196,7 @@ class Attempts:
             case Raised(error):
                 self._raised(call, number, error, elapsed)
 
-    def _returned(
-        self, call: Call[Any], number: int, value: Any, elapsed: float, opened: OpenAttempt
-    ) -> None:
+    def _returned(self, call: Work, number: int, value: Any, elapsed: float, opened: OpenAttempt) -> None:
         operation: Any = call.operation
         what = (
             f"result of step {call.name!r}"
@@ -215,24 +216,24 @@ class Attempts:
         self._queued.add(call.identity)
         self._committing[call.identity] = _Committing(call)
         self._run.outstanding += 1
-        turn = self._run.take_turn()  # L11: before the COMMIT is sent
-        transaction.commit(RecordItem.of(self._run, call, Outcome.OK, turn, payload, **facts))
+        # L11: it takes its turn before the COMMIT is sent
+        transaction.commit(self._run.outcome(call, Outcome.OK, payload, **facts))
 
-    def _timed_out(self, call: Call[Any], number: int, elapsed: float | None) -> None:
+    def _timed_out(self, call: Work, number: int, elapsed: float | None) -> None:
         operation: Any = call.operation
         error = StepTimeout(call.name, operation.timeout or 0.0)
         self._record(
             call, Outcome.TIMEOUT, faults.record(error, kind="StepTimeout"), attempt=number, elapsed=elapsed
         )
 
-    def _silent(self, call: Call[Any], number: int, elapsed: float) -> None:
+    def _silent(self, call: Work, number: int, elapsed: float) -> None:
         operation: Any = call.operation
         error = StepTimeout(call.name, operation.step.heartbeat_timeout, silent=True)
         self._raised(call, number, error, elapsed, Outcome.TIMEOUT)
 
     def _raised(
         self,
-        call: Call[Any],
+        call: Work,
         number: int,
         error: BaseException,
         elapsed: float,
@@ -265,7 +266,7 @@ class Attempts:
             )
         )
 
-    def _record(self, call: Call[Any], outcome: Outcome, payload: bytes, **facts: Any) -> None:
+    def _record(self, call: Work, outcome: Outcome, payload: bytes, **facts: Any) -> None:
         self._queued.add(call.identity)
         self._run.record(call, outcome, payload, **facts)
 
@@ -279,17 +280,17 @@ class Attempts:
         run.journal.note_attempt(replace(known, failed=item.attempt, due_at=due_at))
         run.try_again(item.identity)
 
-    def rolled_back(self, item: RecordItem) -> None:
+    def rolled_back(self, item: OutcomeItem) -> None:
         """The step's transaction did not commit, and the step is not to blame: it runs again (L6)."""
         if (call := self._not_committed(item)) is not None:
             self._try_at(call.identity, self._run.host.loop.time() + SOON)
 
-    def refused(self, item: RecordItem, error: BaseException) -> None:
+    def refused(self, item: OutcomeItem, error: BaseException) -> None:
         """The step's transaction cannot commit, by the step's own fault: that is its failure."""
         if (call := self._not_committed(item)) is not None:
             self._raised(call, item.attempt, error, item.elapsed or 0.0)
 
-    def _not_committed(self, item: RecordItem) -> Call[Any] | None:
+    def _not_committed(self, item: OutcomeItem) -> Work | None:
         """Return the call, if the body still waits for it; else record that it was cancelled (L12)."""
         committing = self._committing.pop(item.identity)
         self._queued.discard(item.identity)

@@ -54,6 +54,37 @@ class Body(Protocol):
         ...
 
 
+class Work(Protocol):
+    """A call as those see it who do what it asks for."""
+
+    context: Context | None
+
+    @property
+    def identity(self) -> str:
+        """Under which its outcome is recorded."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """Its place among the calls of its body."""
+        ...
+
+    @property
+    def args_hash(self) -> bytes | None:
+        """What its arguments are compared by on replay."""
+        ...
+
+    @property
+    def operation(self) -> Any:
+        """What it asks for."""
+        ...
+
+
 class _State(Enum):
     MADE = 0
     STARTED = 1
@@ -132,7 +163,13 @@ class Call(Coroutine[Any, Any, R]):
             self._occurrence = self.scope.take(name)
             self.identity = occurrence_identity(self.scope.path, name, self._occurrence)
 
-    def _begin(self) -> Coroutine[Any, Any, R]:
+    def hand_on(self) -> None:
+        """Take note that the call is begun here: it cannot be begun again, and is not one that was forgotten.
+
+        Raises:
+            CallReused: It was begun before.
+            WrongTask: It was made in another run, or in none.
+        """
         if self._state is not _State.MADE:
             raise CallReused(self.name)
         if body_for(f"call {self.name!r}") is not self._body:
@@ -140,10 +177,12 @@ class Call(Coroutine[Any, Any, R]):
                 f"call {self.name!r} was made in another place than where it is awaited: {self.where}"
             )
         self._state = _State.STARTED
-        if self._body is None:
-            return self.operation.plain()
-        del self._body.open_calls[id(self)]
-        return self._body.perform(self)
+        if self._body is not None:
+            del self._body.open_calls[id(self)]
+
+    def _begin(self) -> Coroutine[Any, Any, R]:
+        self.hand_on()
+        return self.operation.plain() if self._body is None else self._body.perform(self)
 
     def __await__(self) -> Generator[Any, Any, R]:
         return self._begin().__await__()

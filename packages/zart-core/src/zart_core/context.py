@@ -22,6 +22,7 @@ from zart_core.identity import MAX_KEY, check_name
 from zart_core.operations import CaptureOperation, EventOperation, PublishOperation, SleepOperation
 from zart_core.retry import RetryPolicy
 from zart_core.saga import saga
+from zart_core.waits import as_completed, fan_out, spawn, wait_all, wait_any, wait_first
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -179,6 +180,12 @@ class Context:
         self.publish = publish
         self.capture = capture
         self.detached = detached
+        self.spawn = spawn
+        self.wait_all = wait_all
+        self.wait_any = wait_any
+        self.wait_first = wait_first
+        self.fan_out = fan_out
+        self.as_completed = as_completed
         self.now = now
         self.new_uuid = new_uuid
         self.random_float = random_float
@@ -236,6 +243,7 @@ def _step(
         retry_on=retry_on,
         no_retry_on=no_retry_on,
         aliases=aliases,
+        is_registered=False,
     )
 
 

@@ -13,7 +13,7 @@ from zart_core.errors import NestedStep, NotInRun, WrongTask
 
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
-    from zart_core.host import ClaimedRun
+    from zart_core.host import ClaimedRun, ClaimedStep
     from zart_core.openattempt import OpenAttempt
 
 
@@ -39,8 +39,8 @@ class ExecutionContext:
     idempotency_key: str | None = None
 
     @staticmethod
-    def of(claimed: ClaimedRun) -> ExecutionContext:
-        """Return what a body may know of the run it belongs to."""
+    def of(claimed: ClaimedRun | ClaimedStep) -> ExecutionContext:
+        """Return what a body, or a spawned step, may know of its run."""
         return ExecutionContext(
             execution_id=claimed.execution_id,
             run_id=claimed.run_id,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Generic, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from zart_core import codec
 from zart_core.arguments import Parameters
@@ -97,6 +98,7 @@ class Step(Generic[P, R]):
         no_retry_on: ErrorTypes = (),
         aliases: Sequence[str] = (),
         localns: Mapping[str, Any] | None = None,
+        is_registered: bool = True,
     ) -> None:
         if not callable(fn):
             raise ConfigurationError(f"a step must be a function, not {fn!r}")
@@ -119,10 +121,15 @@ class Step(Generic[P, R]):
             )
         self._localns = dict(localns or {})
         self._codec: Codec | None = None
+        self._parameters: Parameters | None = None
         self._template = _has_fields(self.name, self._binder.names)
         self.aliases = _aliases(self.name, aliases, self._binder.names)
         for attribute in ("__module__", "__qualname__", "__doc__", "__wrapped__"):
             setattr(self, attribute, fn if attribute == "__wrapped__" else getattr(fn, attribute, None))
+        self.code = f"{fn.__module__}:{fn.__qualname__}" if is_registered and has_name(fn) else None
+        """Where other processes find it, as `module:qualname`; None if they cannot."""
+        if self.code is not None:
+            _registered[self.name, self.code] = self
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StepCall[R]:
         """Make a call of the step; outside any run, awaiting it just runs the function.
@@ -161,8 +168,28 @@ class Step(Generic[P, R]):
             self._codec = Codec.of(hints.get("return", codec.MISSING), what=f"result of step {self.name!r}")
         return self._codec
 
+    @property
+    def parameters(self) -> Parameters:
+        """Its parameters, and how a spawned step's arguments are stored."""
+        if self._parameters is None:
+            self._parameters = Parameters.of(self.fn, self._localns)
+        return self._parameters
+
     def __repr__(self) -> str:
         return f"<Step {self.name!r}>"
+
+
+_registered: WeakValueDictionary[tuple[str, str], Step[Any, Any]] = WeakValueDictionary()
+
+
+def registered_step(name: str, code: str) -> Step[Any, Any] | None:
+    """Return the step of that name that this process has defined at `code`, as `module:qualname`."""
+    return _registered.get((name, code))
+
+
+def has_name(fn: Any) -> bool:
+    """Return whether other processes can find `fn` by where it was written: it is no lambda, and no mere object."""
+    return inspect.isfunction(fn) and fn.__name__ != "<lambda>"
 
 
 def _error_types(option: str, value: Any) -> ErrorTypes:

@@ -16,13 +16,14 @@ from typing import Any, NoReturn
 from zart_core import conclusion, divergence, starting
 from zart_core.attempts import Attempts
 from zart_core.bodyloop import BodyLoop
-from zart_core.call import Call
+from zart_core.call import Call, Work
 from zart_core.control import ContinueAsNew, LeaseLost, RunBlocked, RunCancelled, Signal, Suspend
 from zart_core.current import ExecutionContext, body_var, step_var
 from zart_core.definition import Step, Workflow, claim_names
 from zart_core.delivery import TURN_BITS, Delivery, Waiting
 from zart_core.errors import CallNotAwaited, PayloadInvalid
 from zart_core.handlers import Phase, handler_arguments
+from zart_core.handles import Handles
 from zart_core.host import ClaimedRun, Host, Left
 from zart_core.identity import Scope
 from zart_core.items import (
@@ -64,7 +65,7 @@ class ActiveRun:
         self._phase, self._outcome = claimed.phase, claimed.outcome
         records, attempts = claimed.phase.own(claimed.records), claimed.phase.own(claimed.attempts)
         self.journal = Journal(records, attempts, claimed.accepted)
-        self.loop = BodyLoop(host.loop, self.advance, self)  # type: ignore[abstract] # the rest is refused by name
+        self.loop: BodyLoop = BodyLoop(host.loop, self.advance, self)  # type: ignore[abstract] # the rest is refused by name
         self.open_calls: dict[int, Call[Any]] = {}
         self.reserved = 0
         self.attempts = Attempts(self)
@@ -82,6 +83,7 @@ class ActiveRun:
         self._outside, self._meeting = Outside(self), Meeting(self)
         self._body: asyncio.Task[Any] | None = None
         self._pending: dict[str, Call[Any]] = {}
+        self.handles = Handles(self, self._meeting, self._delivery, self._pending)
         self._steps: dict[str, Step[Any, Any]] = {}
         self._is_rewinding = claimed.phase.is_undoing
         self._leaving = False
@@ -111,10 +113,14 @@ class ActiveRun:
             step.result_codec()
             claim_names(step, self._steps)
 
-    async def perform(self, call: Call[Any]) -> Any:
-        """Wait for the outcome of `call` and return or raise it."""
+    async def check(self) -> None:
+        """Raise the signal, or never return, if nothing of the body counts any more."""
         if self._unwinding.signal is not None:
             await self._unwinding.refuse()
+
+    async def perform(self, call: Call[Any]) -> Any:
+        """Wait for the outcome of `call` and return or raise it."""
+        await self.check()
         decision = self._meeting.meet(call)
         if decision is None:
             await self._unwinding.refuse()
@@ -149,7 +155,8 @@ class ActiveRun:
         """What the body has begun beside the task that runs now, or has made and not awaited; for people."""
         calls = [*self.open_calls.values(), *(waiting.call for waiting in self._delivery.waiting.values())]
         own = (self._body, asyncio.current_task())
-        return [call.name for call in calls] or [t.get_name() for t in self.loop.live_tasks() if t not in own]
+        names = [call.name for call in calls] or list(self.handles.still_open().values())
+        return names or [t.get_name() for t in self.loop.live_tasks() if t not in own]
 
     def continue_with(self, payload: bytes) -> NoReturn:
         """Give the body up; the execution's next run begins with `payload` as its input."""
@@ -166,9 +173,13 @@ class ActiveRun:
         """Hold nothing back for `turn` any more; what had it takes another."""
         self._delivery.release(turn)
 
-    def record(self, call: Call[Any], outcome: Outcome, payload: bytes | None, **facts: Any) -> None:
+    def record(self, call: Work, outcome: Outcome, payload: bytes | None, **facts: Any) -> None:
         """Queue the outcome of a call made by this process."""
-        self.put(RecordItem.of(self, call, outcome, self.take_turn(), payload, **facts))
+        self.put(self.outcome(call, outcome, payload, **facts))
+
+    def outcome(self, call: Work, outcome: Outcome, payload: bytes | None, **facts: Any) -> RecordItem:
+        """Return the item that records the outcome of a call made by this process; it holds its turn from now on."""
+        return RecordItem.of(self, call, outcome, self.take_turn(), payload, **facts)
 
     def put(self, item: Item) -> None:
         """Queue a write."""
@@ -313,6 +324,7 @@ class ActiveRun:
         self.loop = BodyLoop(self.host.loop, self.advance, self)  # type: ignore[abstract] # as above
         self._unwinding = Unwinding(self.loop, self.advance)
         self.open_calls.clear()
+        self.handles = Handles(self, self._meeting, self._delivery, self._pending)
         self._start_body(roll_back(self, self.sagas), Scope(UNDO_SCOPE))
 
     def _park(self) -> None:
@@ -327,8 +339,9 @@ class ActiveRun:
     def _finish(self, body: asyncio.Task[Any]) -> None:
         """The body is over: close what it left behind, and record how it ended."""
         forgotten = CallNotAwaited((call.name, call.where) for call in self.open_calls.values())
-        if left := ", ".join(waiting.call.name for waiting in self._delivery.waiting.values()):
-            log.warning("%r ended with calls still open, which are cancelled: %s", self, left)
+        left = {identity: waiting.call.name for identity, waiting in self._delivery.waiting.items()}
+        if names := ", ".join((left | self.handles.still_open()).values()):
+            log.warning("%r ended with calls still open, which are cancelled: %s", self, names)
         ending = conclusion.conclude(body, self, self._phase, self._outcome, forgotten)
         self.attempts.give_up_all()
         unseen = self._delivery.unseen_events(is_complete=True)
@@ -451,6 +464,10 @@ class ActiveRun:
         self._outside.unparked()
         self.host.look()
         self.collect()
+
+    def refused(self, reason: str) -> Item:
+        """Return what is to be written when nothing else of the run can be."""
+        return conclusion.broken(self, reason)
 
     def gone_as(self, why: Left) -> None:
         """The run was parked, released, ended or blocked."""

@@ -11,11 +11,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zart_core.handlers import Phase
-from zart_core.items import Item, RecordItem
-from zart_core.journal import AttemptRecord, Record
+from zart_core.items import Item, OutcomeItem
+from zart_core.journal import AttemptRecord, Journal, Outcome, Record
 
 if TYPE_CHECKING:
-    from zart_core.executor import ActiveRun
+    from zart_core.attempts import Attempts
+    from zart_core.call import Work
+    from zart_core.control import Signal
+    from zart_core.current import ExecutionContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,33 @@ class ClaimedRun:
     accepted: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedStep:
+    """A spawned step that this process owns, as a task of its own: its run's facts, and what it is to do.
+
+    `is_wanted` is False if the run has ended meanwhile.
+    """
+
+    task_id: str
+    epoch: int
+    identity: str
+    sequence: int
+    payload: bytes
+    attempts: tuple[AttemptRecord, ...]
+    is_wanted: bool
+    run_id: str
+    execution_id: str
+    run_index: int
+    workflow: str
+    version: str
+    queue: str
+    tags: Mapping[str, str]
+    started_at: datetime
+    deadline: datetime | None
+
+
 class Left(Enum):
-    """Why a run left its worker."""
+    """Why a task left its worker."""
 
     PARKED = "parked"
     RELEASED = "released"
@@ -71,7 +99,7 @@ class StepTransaction(Protocol):
         """Return whether the database or the network is to blame for `error`, and not the step."""
         ...
 
-    def commit(self, item: RecordItem) -> None:
+    def commit(self, item: OutcomeItem) -> None:
         """Record `item` and commit, fenced; then answer the run.
 
         The answer is `recorded`, or `attempts.rolled_back`, or `attempts.refused` with what was wrong about the step's
@@ -84,8 +112,78 @@ class StepTransaction(Protocol):
         ...
 
 
+class Held(Protocol):
+    """A task that this process owns, a run or a spawned step, as those see it who work for both."""
+
+    id: str
+    host: Host
+    context: ExecutionContext
+    journal: Journal
+    attempts: Attempts
+    outstanding: int
+    gone: Left | None
+    has_recorded: bool
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the claim by which this process owns it."""
+        ...
+
+    def put(self, item: Item) -> None:
+        """Queue a write."""
+        ...
+
+    def record(self, call: Work, outcome: Outcome, payload: bytes | None, **facts: Any) -> None:
+        """Queue the outcome of a call."""
+        ...
+
+    def outcome(self, call: Work, outcome: Outcome, payload: bytes | None, **facts: Any) -> OutcomeItem:
+        """Return the item that records the outcome of a call; later outcomes of the run wait for it (L11)."""
+        ...
+
+    def try_again(self, identity: str) -> None:
+        """Start the next attempt of a step, once that may be."""
+        ...
+
+    def advance(self) -> None:
+        """Go on as far as it can."""
+        ...
+
+    def stop(self, signal: type[Signal], reason: str | None = None) -> None:
+        """End it: somebody has cancelled it, its time is over, or it cannot go on."""
+        ...
+
+    def drain(self) -> None:
+        """Begin nothing more; hand it back once what runs is recorded."""
+        ...
+
+    def abort_steps(self) -> None:
+        """Cancel what still runs; it will not be recorded."""
+        ...
+
+    def evict(self) -> None:
+        """Free the memory of what is not this worker's any more."""
+        ...
+
+    def lost(self) -> None:
+        """Another worker owns it, or may: drop it at once (L4)."""
+        ...
+
+    def answered(self, item: Item) -> None:
+        """`item` is done, whatever became of it."""
+        ...
+
+    def gone_as(self, why: Left) -> None:
+        """It is not this worker's any more."""
+        ...
+
+    def refused(self, reason: str) -> Item:
+        """Return what is to be written when nothing else of it can be."""
+        ...
+
+
 class Host(Protocol):
-    """What a run needs of the worker that holds it."""
+    """What a task needs of the worker that holds it."""
 
     @property
     def loop(self) -> AbstractEventLoop:
@@ -106,8 +204,8 @@ class Host(Protocol):
         """Write `item` with the next flush, and answer the run."""
         ...
 
-    def left(self, run: ActiveRun, why: Left) -> None:
-        """Take note that the run is not this worker's any more."""
+    def left(self, run: Held, why: Left) -> None:
+        """Take note that the task is not this worker's any more."""
         ...
 
     def look(self) -> None:

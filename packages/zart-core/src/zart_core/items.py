@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zart_core.journal import UNSET, Kind, Outcome, Record
 
 if TYPE_CHECKING:
-    from zart_core.call import Call
+    from zart_core.call import Work
     from zart_core.definition import Workflow
     from zart_core.executor import ActiveRun
+    from zart_core.host import Held
+    from zart_core.spawned import SpawnedStep
 
 
 @dataclass(slots=True)
 class Item:
-    """One write for one run."""
+    """One write for one task: a run, or a spawned step."""
 
-    run: ActiveRun
+    run: Held
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class RecordItem(Item):
     `published` is the value that anyone may read from now on by the call's name.
     """
 
+    run: ActiveRun
     identity: str
     sequence: int
     name: str
@@ -51,7 +54,7 @@ class RecordItem(Item):
     @staticmethod
     def of(
         run: ActiveRun,
-        call: Call[Any],
+        call: Work,
         outcome: Outcome,
         turn: int | None,
         payload: bytes | None,
@@ -103,6 +106,7 @@ class LockedItem(Item):
 class WaitItem(LockedItem):
     """Wait for an event, at most `timeout` seconds; with a `key` also for a broadcast of that key."""
 
+    run: ActiveRun
     identity: str
     sequence: int
     name: str
@@ -115,6 +119,7 @@ class WaitItem(LockedItem):
 class ChildItem(LockedItem):
     """Start a child execution, unless an earlier pass has. With `reference` it is detached: that is the outcome."""
 
+    run: ActiveRun
     identity: str
     sequence: int
     execution_id: str
@@ -129,6 +134,7 @@ class ChildItem(LockedItem):
 class CancelItem(LockedItem):
     """Close a sleep, a wait or a child that the body cancelled (L12); `child` is the id of the execution."""
 
+    run: ActiveRun
     identity: str
     sequence: int
     kind: Kind
@@ -137,9 +143,64 @@ class CancelItem(LockedItem):
 
 
 @dataclass(slots=True)
+class SpawnItem(LockedItem):
+    """Make a step a task of its own, unless it is one or is recorded; `payload` says what it is to do."""
+
+    run: ActiveRun
+    identity: str
+    sequence: int
+    payload: bytes
+
+
+@dataclass(slots=True)
+class RevokeItem(LockedItem):
+    """Cancel a spawned step, unless its outcome is recorded; that then stands."""
+
+    run: ActiveRun
+    identity: str
+    sequence: int
+    turn: int = 0
+
+
+@dataclass(slots=True)
+class FinishItem(LockedItem):
+    """The outcome of a spawned step, for the journal of its run; None: nobody wants it any more."""
+
+    run: SpawnedStep
+    outcome: Outcome | None
+    payload: bytes | None = None
+    args_hash: bytes | None = None
+    attempt: int = 1
+    elapsed: float | None = None
+
+    @property
+    def identity(self) -> str:
+        """The call in the body."""
+        return self.run.identity
+
+    @property
+    def name(self) -> str:
+        """The name of the call."""
+        return self.run.name
+
+
+OutcomeItem: TypeAlias = RecordItem | FinishItem
+"""The outcome of a step that this process has run."""
+
+
+@dataclass(slots=True)
+class DelayItem(LockedItem):
+    """Give a spawned step up for `delay` seconds."""
+
+    run: SpawnedStep
+    delay: float
+
+
+@dataclass(slots=True)
 class CollectItem(Item):
     """Give a turn to all outcomes that have come from outside, and return them."""
 
+    run: ActiveRun
     turn: int = 0
 
 
@@ -147,6 +208,7 @@ class CollectItem(Item):
 class ParkItem(LockedItem):
     """Give up slot and owner until one of `awaited` has come."""
 
+    run: ActiveRun
     awaited: list[str]
 
 
@@ -159,7 +221,7 @@ class LeavingItem(LockedItem):
 
 @dataclass(slots=True)
 class ReleaseItem(LeavingItem):
-    """Hand the run back, for any worker to claim at once."""
+    """Hand the task back, for any worker to claim at once."""
 
 
 @dataclass(slots=True)
@@ -169,6 +231,7 @@ class EndItem(LeavingItem):
     `undo`: there are rollbacks to be run. `orphans` are the records that no call has met.
     """
 
+    run: ActiveRun
     state: str
     payload: bytes | None
     undo: bool = False

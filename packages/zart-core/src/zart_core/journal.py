@@ -19,6 +19,7 @@ class Kind(Enum):
     SAGA = "g"
     CHILD = "k"
     STATE = "v"
+    SPAWN = "p"
 
     @property
     def label(self) -> str:
@@ -41,7 +42,9 @@ class Outcome(Enum):
     ERROR = "e"
     TIMEOUT = "t"
     CANCELLED = "c"
+    """By the body itself, before it had an outcome: it is never delivered."""
     CANCELLED_ELSEWHERE = "x"
+    """What was to bring the outcome was cancelled; the body receives that as an error."""
 
 
 class _Unset:

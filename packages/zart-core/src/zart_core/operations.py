@@ -90,6 +90,13 @@ class StepOperation:
 
 
 @dataclass(frozen=True, slots=True)
+class SpawnedOperation(StepOperation):
+    """The same, as a task of its own."""
+
+    kind: ClassVar[Kind] = Kind.SPAWN
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureOperation:
     """Run a function once and record what it returns. Without `fn`, the database's clock is asked."""
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, TypeVar
 
 from zart_core.context import Context
-from zart_core.definition import Step, Workflow, check_same_step, describe
+from zart_core.definition import Step, Workflow, check_same_step, describe, registered_step
 from zart_core.duration import Duration
 from zart_core.errors import ConfigurationError, DuplicateName, WorkflowNotFound
 from zart_core.handlers import Handler
+
+log = logging.getLogger("zart")
 
 R = TypeVar("R")
 
@@ -102,6 +106,23 @@ class Registry:
             return self._workflows[name, version]
         except KeyError:
             raise WorkflowNotFound(name, {known for known, _ in self._workflows}) from None
+
+    def find_step(self, name: str, code: str) -> Step[Any, Any] | None:
+        """Return the step that was spawned as `name`, defined at `code` (`module:qualname`), if it can be had here.
+
+        A module is imported for it only if something of its top package was: what is stored must not choose the code
+        that a worker runs.
+        """
+        if (step := self._steps.get(name) or registered_step(name, code)) is not None:
+            return step
+        module = code.partition(":")[0]
+        if module in sys.modules or module.partition(".")[0] not in sys.modules:
+            return None
+        try:
+            importlib.import_module(module)
+        except Exception:
+            log.warning("the module of spawned step %r fails to import: %s", name, module, exc_info=True)
+        return registered_step(name, code)
 
     @property
     def steps(self) -> tuple[Step[Any, Any], ...]:

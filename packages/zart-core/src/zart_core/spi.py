@@ -16,7 +16,7 @@ from zart_core.duration import Duration, format_seconds, parse_size, seconds
 from zart_core.executor import TURN_BITS, ActiveRun
 from zart_core.faults import failure, record
 from zart_core.handlers import Phase
-from zart_core.host import ClaimedRun, Host, Left, StepTransaction
+from zart_core.host import ClaimedRun, ClaimedStep, Held, Host, Left, StepTransaction
 from zart_core.identity import Identity, check_name
 from zart_core.items import (
     AttemptItem,
@@ -25,17 +25,24 @@ from zart_core.items import (
     ChildItem,
     CollectItem,
     ContinueItem,
+    DelayItem,
     EndItem,
+    FinishItem,
     Item,
     LeavingItem,
     LockedItem,
+    OutcomeItem,
     ParkItem,
     RecordItem,
     ReleaseItem,
+    RevokeItem,
+    SpawnItem,
     WaitItem,
 )
 from zart_core.journal import AttemptRecord, Kind, Outcome, Record
 from zart_core.naming import matches, shortest
+from zart_core.spawned import SpawnedStep
+from zart_core.spawning import Task
 from zart_core.untyped import encode_plain
 
 __all__ = [
@@ -48,12 +55,16 @@ __all__ = [
     "CancelItem",
     "ChildItem",
     "ClaimedRun",
+    "ClaimedStep",
     "Codec",
     "CollectItem",
     "ContinueItem",
     "DeadlinePassed",
+    "DelayItem",
     "Duration",
     "EndItem",
+    "FinishItem",
+    "Held",
     "Host",
     "Identity",
     "Item",
@@ -63,13 +74,18 @@ __all__ = [
     "Left",
     "LockedItem",
     "Outcome",
+    "OutcomeItem",
     "ParkItem",
     "Phase",
     "Record",
     "RecordItem",
     "ReleaseItem",
+    "RevokeItem",
     "RunCancelled",
+    "SpawnItem",
+    "SpawnedStep",
     "StepTransaction",
+    "Task",
     "WaitItem",
     "broken",
     "canonical_json",

@@ -8,7 +8,7 @@ from zart_core import faults
 from zart_core.call import Call
 from zart_core.children import ChildOperation
 from zart_core.errors import PayloadError
-from zart_core.items import CancelItem, ChildItem, RecordItem, WaitItem
+from zart_core.items import CancelItem, ChildItem, RecordItem, RevokeItem, SpawnItem, WaitItem
 from zart_core.journal import Outcome
 from zart_core.operations import (
     CaptureOperation,
@@ -17,6 +17,7 @@ from zart_core.operations import (
     SleepOperation,
     StepOperation,
 )
+from zart_core.spawning import SpawnOperation
 
 if TYPE_CHECKING:
     from zart_core.executor import ActiveRun
@@ -31,6 +32,11 @@ def start(run: ActiveRun, call: Call[Any]) -> None:
             run.put(WaitItem(run, call.identity, call.sequence, name, key, timeout))
         case PublishOperation() as published:
             _publish(run, call, published)
+        case SpawnOperation(task=task) as operation if task is not None:
+            run.put(SpawnItem(run, call.identity, call.sequence, task))
+            operation.task = None
+        case SpawnOperation():
+            run.put(RevokeItem(run, call.identity, call.sequence))
         case SleepOperation(length=length) if length is not None and length <= 0:
             run.record(call, Outcome.OK, b"null")
         case SleepOperation(length=length, until=until):

@@ -101,6 +101,7 @@ class Access:
                 waits=await run(connection, reads.list_waits(run_id)),
                 open_children=await run(connection, reads.list_open_children(run_id)),
                 children=await run(connection, reads.list_children(execution_id)),
+                spawned=await run(connection, reads.list_spawned(run_id)),
                 events=await run(connection, reads.list_events(execution_id)),
             )
 

@@ -1,29 +1,37 @@
-"""The bodies that a worker has in memory: active ones, and parked ones as a cache."""
+"""What a worker has in memory: active runs and spawned steps, and the bodies of parked runs as a cache."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from zart_core.spi import ActiveRun
+from zart_core.spi import ActiveRun, Held
 
 
 class Bodies:
-    """Runs by id. At most `max_parked` parked ones are kept; the one that parked first goes first."""
+    """Tasks by id. At most `max_parked` parked ones are kept; the one that parked first goes first."""
 
     def __init__(self, max_parked: int) -> None:
-        self.active: dict[str, ActiveRun] = {}
+        self.active: dict[str, Held] = {}
         self._max_parked = max_parked
         self._parked: OrderedDict[str, ActiveRun] = OrderedDict()
 
     @property
     def epochs(self) -> dict[str, int]:
-        """The active runs and the epochs by which they are owned."""
+        """The active tasks and the epochs by which they are owned."""
         return {run.id: run.epoch for run in self.active.values()}
 
-    def leave(self, run: ActiveRun) -> None:
-        """The run is not active any more."""
+    def leave(self, run: Held) -> None:
+        """The task is not active any more."""
         if self.active.get(run.id) is run:
             del self.active[run.id]
+
+    def collect(self, run_id: str) -> bool:
+        """Have a run take in what has come for it; return False if it is not active here."""
+        run = self.active.get(run_id)
+        if not isinstance(run, ActiveRun):
+            return False
+        run.collect()
+        return True
 
     def park(self, run: ActiveRun) -> None:
         """Keep a parked body, if it may be kept."""

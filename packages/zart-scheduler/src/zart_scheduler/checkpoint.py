@@ -20,23 +20,21 @@ import psycopg
 from psycopg import AsyncConnection, errors
 
 from zart_core.spi import (
-    ActiveRun,
     BlockItem,
-    CancelItem,
     ChildItem,
-    CollectItem,
     ContinueItem,
+    DelayItem,
     EndItem,
+    FinishItem,
+    Held,
     Item,
     LockedItem,
     ParkItem,
     RecordItem,
     ReleaseItem,
-    WaitItem,
-    broken,
     reach,
 )
-from zart_scheduler.flush import LEAVES, Message, by_run, compose, enter, is_busy
+from zart_scheduler.flush import LEAVES, TURNED, Message, by_run, compose, enter, is_busy
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.statement import run as execute
 from zart_scheduler.store.steps import FlushRow, flush
@@ -55,6 +53,11 @@ ANSWER = 30.0
 
 NEWS = frozenset({"news", "leaves"})
 """Answers for no item: other runs have become ready, or are to be cancelled."""
+LEAVING = ParkItem | ReleaseItem | DelayItem | FinishItem | EndItem | ContinueItem | BlockItem
+"""After these a task is not this worker's any more."""
+
+LAST_WORDS = ReleaseItem | BlockItem | FinishItem
+"""What is written also of a task that was dropped from memory."""
 
 BUSY_PAUSE = (0.002, 0.008)
 """Seconds, at random between the two, before a busy item is tried again."""
@@ -82,7 +85,7 @@ class CheckpointWriter:
         self._connection: AsyncConnection[Any] | None = None
         self._items: list[Item] = []
         self._jobs: list[tuple[Statement[Any], asyncio.Future[Any]]] = []
-        self._deferred: defaultdict[ActiveRun, list[Item]] = defaultdict(list)
+        self._deferred: defaultdict[Held, list[Item]] = defaultdict(list)
         self._work = asyncio.Event()
         self.is_idle = True
         """Whether nothing is queued or under way."""
@@ -144,7 +147,7 @@ class CheckpointWriter:
     # -- one flush
 
     async def _flush(self, batch: list[Item]) -> None:
-        batch = [item for item in batch if item.run.gone is None or isinstance(item, ReleaseItem | BlockItem)]
+        batch = [item for item in batch if item.run.gone is None or isinstance(item, LAST_WORDS)]
         if not batch:
             return
         for item in batch:
@@ -189,7 +192,7 @@ class CheckpointWriter:
     async def _save_what_can_be_saved(self, batch: list[Item], error: psycopg.Error) -> None:
         """One bad item must not spoil a batch: write them one by one, and block the run of the one that fails."""
         for item in batch:
-            if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
+            if isinstance(item, TURNED):
                 item.run.release_turn(item.turn)
         if len(batch) > 1:
             for item in batch:
@@ -201,7 +204,7 @@ class CheckpointWriter:
 
     def _enter_answers(self, batch: list[Item], answers: dict[str, list[FlushRow]]) -> None:
         """Enter all answers of the flush first; only then let the bodies go on, each once."""
-        touched: dict[ActiveRun, None] = {}
+        touched: dict[Held, None] = {}
         for item in batch:
             run, rows = item.run, answers.get(item.run.id, [])
             if run.gone is not None:
@@ -225,36 +228,36 @@ class CheckpointWriter:
     def _enter(self, item: Item, rows: list[FlushRow]) -> None:
         run = item.run
         run.answered(item)
-        if not isinstance(item, ParkItem | ReleaseItem | EndItem | ContinueItem | BlockItem):
+        if not isinstance(item, LEAVING):
             enter(item, rows)
             return
         for row in rows:
-            if row.verdict == "unparked":
-                run.unparked()
+            if row.verdict == "unparked" and isinstance(item, ParkItem):
+                item.run.unparked()
             elif row.verdict in LEAVES:
                 if row.verdict == "parked" and row.secs is not None:
                     self._on_due(row.secs)
                 run.gone_as(LEAVES[row.verdict])
-                if row.verdict == "ended":
+                if isinstance(item, EndItem):
                     self._on_ended()
 
     @contextmanager
-    def blocking_on_bugs(self, run: ActiveRun) -> Iterator[None]:
-        """Block the run, and only it, if the engine itself fails while it runs."""
+    def blocking_on_bugs(self, run: Held) -> Iterator[None]:
+        """Block the run, and only it, if the engine itself fails while it runs; a spawned step fails."""
         try:
             yield
         except Exception:
-            log.exception("run %s of %s cannot go on: this is a bug of Zart", run.id, run.workflow.name)
+            log.exception("%r cannot go on: this is a bug of Zart", run)
             self._discard(run, "the engine failed while running it; see the worker's log")
 
-    def _discard(self, run: ActiveRun, reason: str) -> None:
-        """Drop the run from memory and block it, so that a person looks."""
+    def _discard(self, run: Held, reason: str) -> None:
+        """Drop the task from memory, and record that: a run is blocked, so that a person looks."""
         run.lost()
-        self.put(broken(run, reason))
+        self.put(run.refused(reason))
 
     def _defer(self, item: LockedItem) -> None:
         """Try again soon; later locked items of the run queue up behind it, none overtakes."""
-        if isinstance(item, WaitItem | ChildItem | CancelItem):
+        if isinstance(item, TURNED):
             item.run.release_turn(item.turn)
         waiting = self._deferred.get(item.run)
         if waiting is not None:
@@ -264,7 +267,7 @@ class CheckpointWriter:
         pause = random.uniform(*BUSY_PAUSE)
         asyncio.get_running_loop().call_later(pause, self._retry, item.run)
 
-    def _retry(self, run: ActiveRun) -> None:
+    def _retry(self, run: Held) -> None:
         for item in self._deferred.pop(run, ()):
             self.put(item)
 
@@ -295,7 +298,9 @@ def _reach(when: str, item: Item) -> None:
             reach(f"{when}-commit", item.name)
         case ChildItem():
             reach(f"{when}-child", item.workflow.name)
-        case ParkItem():
+        case FinishItem():
+            reach(f"{when}-commit", item.run.name)
+        case ParkItem() | DelayItem():
             reach(f"{when}-park")
         case EndItem() | ContinueItem():
             reach(f"{when}-complete")

@@ -1,4 +1,4 @@
-"""From ready tasks to runs in memory: claim them, read inputs and journals without holding anything, begin them."""
+"""From ready tasks to runs and spawned steps in memory: claim them, read what they need without locks, begin them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ from zart_core.spi import (
     Record,
     reach,
 )
+from zart_scheduler.attempts import fold_attempts
 from zart_scheduler.bodies import Bodies
 from zart_scheduler.checkpoint import CheckpointWriter, Fenced
+from zart_scheduler.stepclaim import load_steps, spawned_step
 from zart_scheduler.store import runs, steps, tasks
 from zart_scheduler.store.runs import RunInput
 from zart_scheduler.store.statement import run as execute
-from zart_scheduler.store.steps import AttemptRow, JournalRow
+from zart_scheduler.store.steps import JournalRow
 from zart_scheduler.store.tasks import Claimed, Handler, Owned
 
 
 class Claimer:
-    """Claims runs for one incarnation of a worker, and begins or resumes them."""
+    """Claims tasks for one incarnation of a worker, and begins or resumes them."""
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class Claimer:
     async def claim(
         self, limit: int, *, is_draining: Callable[[], bool], suspects: bool = False
     ) -> Sequence[Claimed]:
-        """Claim up to `limit` runs and go on with them; return what came.
+        """Claim up to `limit` tasks and go on with them; return what came.
 
         Raises:
             Fenced: The worker may not claim any more.
@@ -80,16 +82,24 @@ class Claimer:
 
     async def _take(self, claimed: Sequence[Claimed], is_draining: Callable[[], bool]) -> None:
         # A cached body leaves the cache now: evicted while its new records are read, it would want its whole journal.
-        unparked = (self._bodies.unpark(str(task.run_id), task.epoch) for task in claimed)
+        bodies = [task for task in claimed if task.kind == "b"]
+        unparked = (self._bodies.unpark(str(task.run_id), task.epoch) for task in bodies)
         cached = {run.id: run for run in unparked if run is not None}
         try:
             async with self._pool.connection() as connection:
-                loaded = await load(connection, claimed, cached, self._host.loop.time())
+                loaded = await load(connection, bodies, cached, self._host.loop.time())
+                spawned = [task for task in claimed if task.kind == "s"]
+                found_steps = await load_steps(connection, spawned, self._host.loop.time())
             if is_draining():
-                await self._hand_back([Owned(task.run_id, task.epoch) for task in claimed])
+                await self._hand_back([Owned(task.task_id, task.epoch) for task in claimed])
                 return
             for found in loaded.values():
                 self._go_on(found, cached.pop(found.run_id, None))
+            for found_step in found_steps:
+                step = spawned_step(found_step, self._registry, self._host)
+                self._bodies.active[step.id] = step
+                with self._writer.blocking_on_bugs(step):
+                    step.begin()
         finally:
             for run in cached.values():
                 run.evict()
@@ -115,20 +125,22 @@ async def load(
         cached: The runs whose bodies are in memory; of these only what the claim itself gave a turn is read.
         now: The host loop's time, to which due times are reckoned.
     """
+    if not claimed:
+        return {}
     ids = [task.run_id for task in claimed]
     epochs = {str(task.run_id): task.epoch for task in claimed}
     floors = [epochs[str(i)] << TURN_BITS if str(i) in cached else None for i in ids]
     inputs = await execute(connection, runs.load_inputs(ids))
     journals = _journals(await execute(connection, steps.load_journals(list(zip(ids, floors, strict=True)))))
-    attempts = _attempts(await execute(connection, steps.load_attempts(ids)), now)
+    attempts = fold_attempts(await execute(connection, steps.load_attempts(ids)), now)
     return {
-        str(row.run_id): _claimed_run(row, journals[row.run_id], attempts[row.run_id])
+        str(row.run_id): _claimed_run(row, journals[row.run_id], attempts[row.run_id].values())
         for row in inputs
         if row.epoch == epochs[str(row.run_id)]
     }
 
 
-def _claimed_run(row: RunInput, records: list[Record], attempts: list[AttemptRecord]) -> ClaimedRun:
+def _claimed_run(row: RunInput, records: Iterable[Record], attempts: Iterable[AttemptRecord]) -> ClaimedRun:
     phase = Phase(row.phase)
     return ClaimedRun(
         run_id=str(row.run_id),
@@ -170,20 +182,3 @@ def _journals(rows: Iterable[JournalRow]) -> defaultdict[UUID, list[Record]]:
             )
         )
     return found
-
-
-def _attempts(rows: Iterable[AttemptRow], now: float) -> defaultdict[UUID, list[AttemptRecord]]:
-    """Fold the attempts of each step into what is recorded of it so far; rows come in order of their number."""
-    steps_of: defaultdict[UUID, dict[str, AttemptRecord]] = defaultdict(dict)
-    for row in rows:
-        known = steps_of[row.run_id].get(row.ident) or AttemptRecord(row.ident, 0, None, None)
-        failed = row.error is not None
-        steps_of[row.run_id][row.ident] = AttemptRecord(
-            row.ident,
-            row.attempt if failed else known.failed,
-            now + row.due_in if failed and row.due_in is not None else known.due_at,
-            now + row.deadline_in if row.deadline_in is not None else known.deadline_at,
-            row.heartbeat or known.heartbeat,
-            row.is_last,
-        )
-    return defaultdict(list, {run_id: list(found.values()) for run_id, found in steps_of.items()})

@@ -21,9 +21,18 @@ from zart_core import (
 )
 from zart_core.spi import Identity, failure, load_divergence, shortest
 from zart_scheduler.payloads import plain
-from zart_scheduler.store.reads import AttemptRow, ChildRow, EventRow, RunRow, StepRow, WaitRow
+from zart_scheduler.store.reads import AttemptRow, ChildRow, EventRow, RunRow, SpawnedRow, StepRow, WaitRow
 
-_KINDS = {"s": "step", "c": "capture", "z": "sleep", "w": "event", "g": "saga", "k": "child", "v": "state"}
+_KINDS = {
+    "s": "step",
+    "c": "capture",
+    "z": "sleep",
+    "w": "event",
+    "g": "saga",
+    "k": "child",
+    "v": "state",
+    "p": "spawn",
+}
 _STATES = {
     "o": StepState.COMPLETED,
     "e": StepState.FAILED,
@@ -45,6 +54,7 @@ class ExecutionRows:
     waits: tuple[WaitRow, ...]
     open_children: tuple[ChildRow, ...]
     children: tuple[str, ...]
+    spawned: tuple[SpawnedRow, ...]
     events: tuple[EventRow, ...]
 
 
@@ -76,14 +86,16 @@ def execution_details(rows: ExecutionRows) -> ExecutionDetails:
 
 
 def step_details(rows: ExecutionRows) -> Iterator[StepDetails]:
-    """Return the recorded calls in the order of the body, then the open ones: retries, then waits, then children."""
+    """Return the recorded calls in the order of the body, then the open ones: retries, spawns, waits, children."""
     attempts: defaultdict[str, list[AttemptRow]] = defaultdict(list)
     for attempt in rows.attempts:
         attempts[attempt.ident].append(attempt)
     for step in rows.steps:
         yield _recorded(step, attempts.pop(step.ident, []))
+    spawned = [_open_spawn(row, attempts.pop(row.ident, [])) for row in rows.spawned]
     for ident, tries in attempts.items():
         yield _unfinished(ident, tries)
+    yield from spawned
     for wait in rows.waits:
         yield _open("event", wait.ident, wait.created_at)
     for child in rows.open_children:
@@ -133,8 +145,10 @@ def _waits(rows: ExecutionRows) -> Iterator[WaitingFor]:
         yield WaitingFor("event", wait.name, wait.deadline)
     for child in rows.open_children:
         yield WaitingFor("child", _name(child.ident), None)
+    for spawned in rows.spawned:
+        yield WaitingFor("steps", _name(spawned.ident), None)
     for attempt in rows.attempts:
-        if attempt.pending and attempt.ident not in done:
+        if attempt.pending and attempt.ident not in done and attempt.kind != "p":
             yield WaitingFor("retry", _name(attempt.ident), attempt.next_at)
 
 
@@ -146,7 +160,7 @@ def _recorded(row: StepRow, tries: Iterable[AttemptRow]) -> StepDetails:
         _attempt(attempt) for attempt in tries if _is_shown(attempt) and attempt.attempt < row.attempt
     ]
     timed_out_in_it = row.outcome == "t" and row.started_at is not None  # else between two attempts
-    if row.kind == "s" and (row.outcome in "oe" or timed_out_in_it):
+    if row.kind in "sp" and (row.outcome in "oe" or timed_out_in_it):
         beat = next((plain(each.heartbeat) for each in tries if each.attempt == row.attempt), None)
         attempts.append(AttemptDetails(row.attempt, row.started_at, row.completed_at, ended, beat))
     return StepDetails(
@@ -183,6 +197,26 @@ def _unfinished(ident: str, tries: Sequence[AttemptRow]) -> StepDetails:
         started_at=tries[0].started_at,
         completed_at=None,
         worker=last.worker,
+    )
+
+
+def _open_spawn(row: SpawnedRow, tries: Sequence[AttemptRow]) -> StepDetails:
+    identity = Identity.parse(row.ident)
+    failed = [attempt for attempt in tries if attempt.error is not None]
+    state = StepState.RETRYING if failed else StepState.SCHEDULED
+    return StepDetails(
+        name=identity.name,
+        scope=identity.scope,
+        kind="spawn",
+        key=identity.key,
+        state=StepState.RUNNING if row.state == "a" and not failed else state,
+        attempt=failed[-1].attempt + 1 if failed else 1,
+        attempts=[_attempt(attempt) for attempt in failed],
+        result=None,
+        failure=failure(failed[-1].error or b"null") if failed else None,
+        started_at=tries[0].started_at if tries else None,
+        completed_at=None,
+        worker=row.worker,
     )
 
 

@@ -17,16 +17,21 @@ from zart_core.spi import (
     ChildItem,
     CollectItem,
     ContinueItem,
+    DelayItem,
     EndItem,
+    FinishItem,
     Item,
     Kind,
     LeavingItem,
     Left,
     Outcome,
+    OutcomeItem,
     ParkItem,
     Record,
     RecordItem,
     ReleaseItem,
+    RevokeItem,
+    SpawnItem,
     WaitItem,
     input_hash,
 )
@@ -38,8 +43,12 @@ GROUPS: dict[type[Item], str] = {
     CancelItem: "cancels",
     WaitItem: "waits",
     ChildItem: "children",
+    RevokeItem: "revokes",
+    SpawnItem: "spawns",
+    FinishItem: "finishes",
     CollectItem: "collects",
     ParkItem: "parks",
+    DelayItem: "delays",
     ReleaseItem: "releases",
     BlockItem: "blocks",
     EndItem: "ends",
@@ -54,7 +63,13 @@ LEAVES: dict[str, Left] = {
     "continued": Left.CONTINUED,
     "blocked": Left.BLOCKED,
 }
-"""The answers after which a run is not this worker's any more."""
+"""The answers after which a task is not this worker's any more."""
+
+SPAWNED = SpawnItem | RevokeItem | FinishItem | DelayItem
+"""What is about spawned steps."""
+
+TURNED = WaitItem | ChildItem | CancelItem | RevokeItem | CollectItem
+"""What takes its turn when the flush is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +93,22 @@ def compose(batch: Iterable[Item]) -> Message:
             if item.published is not None:
                 rest["states"].append(_published(item))
         else:
-            if isinstance(item, WaitItem | ChildItem | CancelItem | CollectItem):
+            if isinstance(item, TURNED):
                 item.turn = item.run.take_turn()
-            row = {"t": item.run.id, "e": item.run.epoch, **_facts(item)}
+            facts = _facts_of_spawned(item) if isinstance(item, SPAWNED) else _facts(item)
+            row = {"t": item.run.id, "e": item.run.epoch, **facts}
             if isinstance(item, LeavingItem) and item.unseen:
                 row["unseen"] = item.unseen
             rest[GROUPS[type(item)]].append(row)
     steps.sort(key=_place)  # one order for all writers: no deadlock over the journal's keys
     return Message(to_json(steps) if steps else None, to_json(rest) if rest else None)
+
+
+def compose_outcome(item: OutcomeItem) -> dict[str, bytes]:
+    """Return the outcome of a step as its own transaction takes it: `steps`, or `finishes` of a spawned one."""
+    if isinstance(item, RecordItem):
+        return {"steps": to_json([_record(item)])}
+    return {"finishes": to_json([{"t": item.run.id, "e": item.run.epoch, **_facts_of_spawned(item)}])}
 
 
 def _place(step: dict[str, Any]) -> tuple[str, str]:
@@ -124,6 +147,7 @@ def _facts(item: Item) -> dict[str, Any]:
     match item:
         case AttemptItem():
             return {
+                "j": item.run.context.run_id,
                 "i": item.identity,
                 "a": item.attempt,
                 "k": item.kind.value,
@@ -193,6 +217,24 @@ def _child(item: ChildItem) -> dict[str, Any]:
     }
 
 
+def _facts_of_spawned(item: SpawnItem | RevokeItem | FinishItem | DelayItem) -> dict[str, Any]:
+    match item:
+        case SpawnItem():
+            return {"i": item.identity, "q": item.sequence, "s": new_run_id(), "p": text(item.payload)}
+        case RevokeItem():
+            return {"i": item.identity, "q": item.sequence, "n": item.turn}
+        case FinishItem():
+            return {
+                "o": item.outcome.value if item.outcome is not None else None,
+                "p": text(item.payload),
+                "h": item.args_hash.hex() if item.args_hash is not None else None,
+                "a": item.attempt,
+                "d": item.elapsed,
+            }
+        case DelayItem():
+            return {"w": item.delay}
+
+
 def text(payload: bytes | None) -> str | None:
     """Return a payload as the text that JSON can carry."""
     return payload.decode() if payload is not None else None
@@ -215,23 +257,26 @@ def is_busy(item: Item, rows: Iterable[FlushRow]) -> bool:
 
 def enter(item: Item, rows: Iterable[FlushRow]) -> None:
     """Tell the run what became of `item`. Its own outcomes come first, what it asked for after them."""
-    run = item.run
     match item:
         case RecordItem():
-            run.recorded(item)
+            item.run.recorded(item)
         case AttemptItem():
-            run.attempts.attempt_recorded(item)
+            item.run.attempts.attempt_recorded(item)
         case CancelItem():
-            run.cancelled(item)
-        case WaitItem() | ChildItem():
-            _enter_outcomes(
-                run, (row for row in rows if row.verdict == "have" and row.ident == item.identity)
-            )
-            if isinstance(item, WaitItem):
-                run.waits(item)
+            item.run.cancelled(item)
+        case WaitItem():
+            _enter_known(item, rows)
+            item.run.waits(item)
+        case ChildItem() | SpawnItem() | RevokeItem():
+            _enter_known(item, rows)
         case CollectItem():
-            _enter_outcomes(run, (row for row in rows if row.verdict == "turn"))
-            run.collected(next((row.secs for row in rows if row.verdict == "collected"), None))
+            _enter_outcomes(item.run, (row for row in rows if row.verdict == "turn"))
+            item.run.collected(next((row.secs for row in rows if row.verdict == "collected"), None))
+
+
+def _enter_known(item: WaitItem | ChildItem | SpawnItem | RevokeItem, rows: Iterable[FlushRow]) -> None:
+    known = (row for row in rows if row.verdict == "have" and row.ident == item.identity)
+    _enter_outcomes(item.run, known)
 
 
 def _enter_outcomes(run: ActiveRun, rows: Iterable[FlushRow]) -> None:

@@ -24,7 +24,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from zart_core import Registry
-from zart_core.spi import ActiveRun, DeadlinePassed, Item, Left, RunCancelled
+from zart_core.spi import ActiveRun, DeadlinePassed, Held, Item, Left, RunCancelled, SpawnedStep
 from zart_scheduler import sweeper
 from zart_scheduler.bodies import Bodies
 from zart_scheduler.checkpoint import CONNECTION_LOST, RETRYABLE, CheckpointWriter, Fenced
@@ -126,13 +126,15 @@ class Incarnation:
         """Write `item` with the next flush."""
         self._writer.put(item)
 
-    def left(self, run: ActiveRun, why: Left) -> None:
-        """Free the run's slot; keep a parked body as a cache."""
+    def left(self, run: Held, why: Left) -> None:
+        """Free the task's slot; keep a parked body as a cache."""
         self._bodies.leave(run)
-        if why is Left.PARKED and not self._draining:
+        if why is Left.PARKED and not self._draining and isinstance(run, ActiveRun):
             self._bodies.park(run)
         elif why in (Left.PARKED, Left.RELEASED):
             self.loop.call_soon(run.evict)
+        elif isinstance(run, SpawnedStep) and not self._bodies.collect(run.run_id):
+            self._news("news")
         if why in (Left.RELEASED, Left.CONTINUED):
             self._notifier.notify(READY)
         if why is Left.CONTINUED:
@@ -328,7 +330,7 @@ class Incarnation:
 
     async def _look_at_active(self) -> None:
         for found in await self._query(tasks.look(self.id)):
-            run = self._bodies.active.get(str(found.run_id))
+            run = self._bodies.active.get(str(found.task_id))
             if run is None or run.epoch != found.epoch:
                 continue
             if found.cancel:
@@ -336,7 +338,7 @@ class Incarnation:
             elif found.overdue:
                 run.stop(DeadlinePassed)
             elif found.news:
-                run.collect()
+                self._bodies.collect(run.id)
 
     async def _compare(self) -> None:
         """Hand back what the database says is this worker's and memory does not know; drop the opposite.
@@ -363,8 +365,7 @@ class Incarnation:
         answers = await self._writer.between_flushes(hand_back(self.id, owned))
         if answers[0].verdict == "fenced":
             raise Fenced("another worker has taken its runs over")
-        self._notifier.notify(READY)
-        self.wake()
+        self._news("news")
         return all(answer.verdict != "busy" for answer in answers)
 
     async def _claim(self) -> None:
@@ -388,7 +389,7 @@ class Incarnation:
     async def _claim_suspect(self) -> bool:
         """Claim a run that may kill this worker, if there is one."""
         claimed = await self._claimer.claim(1, is_draining=lambda: self._draining, suspects=True)
-        run = self._bodies.active.get(str(claimed[0].run_id)) if claimed else None
+        run = self._bodies.active.get(str(claimed[0].task_id)) if claimed else None
         self._suspects.begin(run, self.loop.time())
         if run is not None:
             log.warning("%r has taken %d workers down; it is tried alone", run, claimed[0].crash_count)

@@ -19,17 +19,17 @@ from zart_scheduler.store.tasks import Owned
 
 
 def find_strays(owned: Iterable[Owned], known: Mapping[str, int]) -> list[Owned]:
-    """Return what is owned and not among the `known` runs; these are as of before `owned` was asked for."""
-    return [task for task in owned if known.get(str(task.run_id)) != task.epoch]
+    """Return what is owned and not among the `known` tasks; these are as of before `owned` was asked for."""
+    return [task for task in owned if known.get(str(task.task_id)) != task.epoch]
 
 
 def find_ghosts(owned: Iterable[Owned], known: Mapping[str, int]) -> dict[str, int]:
-    """Return those of the `known` runs that are not owned. One that is just leaving may be among them."""
-    epochs = {str(task.run_id): task.epoch for task in owned}
-    return {run_id: epoch for run_id, epoch in known.items() if epochs.get(run_id) != epoch}
+    """Return those of the `known` tasks that are not owned. One that is just leaving may be among them."""
+    epochs = {str(task.task_id): task.epoch for task in owned}
+    return {task_id: epoch for task_id, epoch in known.items() if epochs.get(task_id) != epoch}
 
 
 def hand_back(worker_id: UUID, owned: Iterable[Owned]) -> Statement[list[FlushRow]]:
-    """Make runs ready that are not in memory; the answer is that of a flush: one whose row somebody holds stays."""
-    releases = [{"t": str(task.run_id), "e": task.epoch} for task in owned]
+    """Make tasks ready that are not in memory; the answer is that of a flush: one whose row somebody holds stays."""
+    releases = [{"t": str(task.task_id), "e": task.epoch} for task in owned]
     return flush(worker_id, None, to_json({"releases": releases}))

@@ -12,9 +12,9 @@ from psycopg import AsyncConnection, errors
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from zart_core import UsageError
-from zart_core.spi import RecordItem, reach
+from zart_core.spi import OutcomeItem, RecordItem, reach
 from zart_scheduler.checkpoint import ANSWER, CONNECTION_LOST, RETRYABLE
-from zart_scheduler.flush import compose
+from zart_scheduler.flush import compose_outcome
 from zart_scheduler.lent import LentAsyncConnection, LentConnection
 from zart_scheduler.store import transactions
 
@@ -99,7 +99,7 @@ class Transaction:
             self._end()
             self._home.do(self._dispose())
 
-    def commit(self, item: RecordItem) -> None:
+    def commit(self, item: OutcomeItem) -> None:
         """Record `item` and commit, and answer the run."""
         self._end()
         self._home.do(self._home.answer(item, self._commit(item)))
@@ -109,7 +109,7 @@ class Transaction:
         self.connection.is_over = True
         self._home.open.discard(self)
 
-    async def _commit(self, item: RecordItem) -> Answer:
+    async def _commit(self, item: OutcomeItem) -> Answer:
         fault = self._fault()
         if fault is not None:
             await self._dispose()
@@ -121,8 +121,8 @@ class Transaction:
                     self._owner,
                     self._home.worker_id,
                     self._xact,
-                    compose([item]).steps,
-                    self._home.patience,
+                    **compose_outcome(item),
+                    patience=self._home.patience,
                 )
         except (psycopg.Error, TimeoutError) as error:
             if isinstance(error, TimeoutError) or self._owner.closed:
@@ -152,10 +152,10 @@ class Transaction:
         status, pipeline = self._owner.info.transaction_status, self._owner.info.pipeline_status
         return self._in_block or status is TransactionStatus.ACTIVE or pipeline is not PipelineStatus.OFF
 
-    async def _find_fate(self, item: RecordItem) -> Verdict:
+    async def _find_fate(self, item: OutcomeItem) -> Verdict:
         """Ask what became of a COMMIT that got no answer; what is still open is ended, so that it cannot come later."""
-        assert item.turn is not None  # noqa: S101 - a step's outcome is made here
-        question = transactions.find_fate(self._xact, item.run.id, item.identity, item.turn)
+        turn = item.turn if isinstance(item, RecordItem) else None
+        question = transactions.find_fate(self._xact, item.run.context.run_id, item.identity, turn)
         while self._home.is_valid():
             with suppress(*CONNECTION_LOST, *RETRYABLE, TimeoutError):
                 fate = await self._home.query(question)

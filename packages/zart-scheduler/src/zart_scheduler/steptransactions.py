@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg import AsyncConnection
 
-from zart_core.spi import RecordItem, ReleaseItem
+from zart_core.spi import FinishItem, OutcomeItem, ReleaseItem
 from zart_scheduler.checkpoint import CONNECTION_LOST, RETRYABLE, CheckpointWriter, Fenced
 from zart_scheduler.lease import connect
 from zart_scheduler.steptransaction import Answer, Transaction, Verdict
@@ -121,7 +121,7 @@ class StepTransactions:
         """A connection is lost to a thread; another may take its place."""
         self._free.release()
 
-    async def answer(self, item: RecordItem, commit: Coroutine[Any, Any, Answer]) -> None:
+    async def answer(self, item: OutcomeItem, commit: Coroutine[Any, Any, Answer]) -> None:
         """Do `commit`, and tell the run."""
         run = item.run
         with self._writer.blocking_on_bugs(run):
@@ -133,13 +133,15 @@ class StepTransactions:
                     self._fenced.set()
                 case Verdict.LOST:
                     run.lost()
+                    if isinstance(item, FinishItem):  # perhaps still this worker's, and wanted by nobody
+                        self._writer.put(FinishItem(item.run, None))
                 case Verdict.STORED:
                     log.error("run %s met a record of its own that it did not write; it starts over", run.id)
                     run.lost()
                     self._writer.put(ReleaseItem(run))
                 case Verdict.COMMITTED:
                     run.answered(item)
-                    run.recorded(item)
+                    _recorded(item)
                 case Verdict.ROLLED_BACK:
                     log.warning(
                         "the transaction of step %r was rolled back, and the step runs again", item.name
@@ -176,3 +178,10 @@ class StepTransactions:
             for owner in self._idle:
                 await owner.close()
         return not pending
+
+
+def _recorded(item: OutcomeItem) -> None:
+    if isinstance(item, FinishItem):
+        item.run.recorded(item)
+    else:
+        item.run.recorded(item)

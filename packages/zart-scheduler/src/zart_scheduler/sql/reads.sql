@@ -150,6 +150,15 @@ SELECT r.execution_id, r.run_id, r.run_index, r.workflow, r.version, s.state, r.
   FROM tree x JOIN zart_execution_runs r ON r.run_id = x.current_run_id JOIN zart_run_states s ON s.run_id = r.run_id
  ORDER BY x.depth, x.created_at, x.execution_id;
 
+-- name: list_spawned :many
+-- The spawned steps of a run that have no outcome yet, in the order of the calls.
+-- Locks: none. Index: zart_tasks_children.
+SELECT t.parent_ident, t.state::text, t.due_at, COALESCE(i.name, t.worker_id::text)
+  FROM zart_tasks t LEFT JOIN zart_worker_info i ON i.worker_id = t.worker_id
+ WHERE t.parent_task = %(run_id)s AND t.kind = 's'
+   AND NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = t.parent_task AND s.ident = t.parent_ident)
+ ORDER BY t.parent_seq, t.parent_ident;
+
 -- name: list_events :many
 -- An execution's mailbox, in order of acceptance: events sent to it, and what was set aside for it of broadcasts.
 -- Locks: none. Index: zart_events_execution, zart_event_uses_execution.

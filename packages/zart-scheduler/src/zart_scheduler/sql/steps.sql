@@ -11,10 +11,20 @@ FROM unnest(%(runs)b::uuid[], %(floors)b::bigint[]) AS u(run_id, floor)
 JOIN zart_steps s ON s.run_id = u.run_id AND (u.floor IS NULL OR s.turn >= u.floor);
 
 -- name: load_attempts :many
--- Failed attempts, heartbeats and recorded deadlines of runs' steps. Times are seconds from now by the database's clock (L8).
+-- Failed attempts, heartbeats and recorded deadlines of runs' steps, without the spawned ones. Times are seconds from now
+-- by the database's clock (L8).
 SELECT a.run_id, a.ident, a.attempt, a.error, a.heartbeat,
        extract(epoch FROM a.next_at - clock_timestamp())::float8 AS due_in,
        extract(epoch FROM a.deadline_at - clock_timestamp())::float8 AS deadline_in, a.is_last
 FROM unnest(%(runs)b::uuid[]) AS u(run_id)
-JOIN zart_step_attempts a ON a.run_id = u.run_id
+JOIN zart_step_attempts a ON a.run_id = u.run_id AND a.kind <> 'p'
+ORDER BY a.run_id, a.ident, a.attempt;
+
+-- name: load_spawned_attempts :many
+-- The same of spawned steps, by run and identity. Index: primary key.
+SELECT a.run_id, a.ident, a.attempt, a.error, a.heartbeat,
+       extract(epoch FROM a.next_at - clock_timestamp())::float8 AS due_in,
+       extract(epoch FROM a.deadline_at - clock_timestamp())::float8 AS deadline_in, a.is_last
+FROM unnest(%(runs)b::uuid[], %(idents)b::text[]) AS u(run_id, ident)
+JOIN zart_step_attempts a ON a.run_id = u.run_id AND a.ident = u.ident
 ORDER BY a.run_id, a.ident, a.attempt;

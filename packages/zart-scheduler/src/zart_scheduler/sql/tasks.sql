@@ -1,16 +1,16 @@
 -- name: claim_tasks :many
 -- Take ready tasks of known workflow versions for one worker. Locks: its worker row, then the tasks, SKIP LOCKED.
-SELECT task_id, run_id, execution_id, epoch, workflow, version, crash_count, fenced
+SELECT task_id, run_id, execution_id, epoch, workflow, version, crash_count, kind, fenced
 FROM zart_claim_v1(%(worker)s, %(claim)s, %(queues)b::text[], %(workflows)b::text[], %(versions)b::text[],
                    %(current)b::boolean[], %(timeouts)b::float8[], %(limit)s, %(suspects)s);
 
 -- name: look_at_active :many
--- The worker's active runs that want attention. No locks.
-SELECT run_id, epoch, cancel, cancel_reason, overdue, news FROM zart_look_v1(%(worker)s);
+-- The worker's active tasks that want attention. No locks.
+SELECT task_id, epoch, cancel, cancel_reason, overdue, news FROM zart_look_v1(%(worker)s);
 
 -- name: list_owned :many
--- All runs that a worker owns, to be compared with what it has in memory. No locks. Index: zart_tasks_owned.
-SELECT run_id, epoch FROM zart_tasks WHERE worker_id = %(worker)s AND state = 'a';
+-- All tasks that a worker owns, to be compared with what it has in memory. No locks. Index: zart_tasks_owned.
+SELECT task_id, epoch FROM zart_tasks WHERE worker_id = %(worker)s AND state = 'a';
 
 -- name: trust :one
 -- A run that may kill its worker has not done so for long enough: its next death does not count. Locks: the fence.

@@ -4,7 +4,8 @@ SELECT pg_current_xact_id()::text;
 
 -- name: record_in_transaction :exec
 -- Record a step's outcome in the step's own transaction, fenced; COMMIT follows in the same message.
-SELECT zart_record_v1(%(worker)s::uuid, %(xact)s::text, %(steps)s::json, %(patience)s::integer);
+SELECT zart_record_v1(%(worker)s::uuid, %(xact)s::text, %(steps)s::json, %(patience)s::integer,
+                      %(finishes)s::jsonb);
 
 -- name: find_fate :one
 -- What became of a COMMIT that got no answer.

@@ -107,6 +107,16 @@ class ChildRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SpawnedRow:
+    """A spawned step without an outcome. `state` is that of its task: ready r, active a, waiting w."""
+
+    ident: str
+    state: str
+    due_at: datetime | None
+    worker: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """One event of a mailbox."""
 
@@ -212,6 +222,11 @@ def list_tree(execution_id: str) -> Statement[tuple[tuple[RunSummary, str | None
         {"execution_id": execution_id},
         _each(lambda row: (_summary(row[:_SUMMARY]), row[_SUMMARY])),
     )
+
+
+def list_spawned(run_id: str) -> Statement[tuple[SpawnedRow, ...]]:
+    """List a run's spawned steps that have no outcome yet."""
+    return Statement(_SQL["list_spawned"], {"run_id": run_id}, _each(lambda row: SpawnedRow(*row)))
 
 
 def list_events(execution_id: str) -> Statement[tuple[EventRow, ...]]:

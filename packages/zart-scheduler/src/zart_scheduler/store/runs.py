@@ -10,7 +10,9 @@ from uuid import UUID
 from zart_scheduler.sql import queries
 from zart_scheduler.store.statement import Statement
 
-_LOAD_INPUTS = queries("runs")["load_inputs"]
+_SQL = queries("runs")
+_LOAD_INPUTS = _SQL["load_inputs"]
+_LOAD_SPAWNED = _SQL["load_spawned"]
 
 
 class RunInput(NamedTuple):
@@ -34,6 +36,34 @@ class RunInput(NamedTuple):
     epoch: int
     phase: str
     outcome: bytes | None
+
+
+class SpawnedRow(NamedTuple):
+    """A claimed spawned step, with the facts of its run. `wanted` is False if the run has ended."""
+
+    task_id: UUID
+    epoch: int
+    ident: str
+    seq: int
+    payload: bytes
+    wanted: bool
+    run_id: UUID
+    execution_id: str
+    run_index: int
+    workflow: str
+    version: str
+    queue: str
+    tags: Mapping[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    deadline_at: datetime | None
+
+
+def load_spawned(tasks: Sequence[UUID]) -> Statement[list[SpawnedRow]]:
+    """Return what spawned steps are to do; one that was cancelled meanwhile is left out."""
+    return Statement(
+        _LOAD_SPAWNED, {"tasks": list(tasks)}, lambda rows: [SpawnedRow._make(row) for row in rows]
+    )
 
 
 def load_inputs(runs: Sequence[UUID]) -> Statement[list[RunInput]]:

@@ -13,6 +13,7 @@ _SQL = queries("steps")
 _FLUSH = _SQL["flush"]
 _LOAD_JOURNALS = _SQL["load_journals"]
 _LOAD_ATTEMPTS = _SQL["load_attempts"]
+_LOAD_SPAWNED_ATTEMPTS = _SQL["load_spawned_attempts"]
 
 
 class FlushRow(NamedTuple):
@@ -84,3 +85,9 @@ def load_attempts(runs: Sequence[UUID]) -> Statement[list[AttemptRow]]:
     return Statement(
         _LOAD_ATTEMPTS, {"runs": list(runs)}, lambda rows: [AttemptRow._make(row) for row in rows]
     )
+
+
+def load_spawned_attempts(calls: Sequence[tuple[UUID, str]]) -> Statement[list[AttemptRow]]:
+    """Return the recorded attempts of spawned steps, given by run and identity, in the same order."""
+    params = {"runs": [run_id for run_id, _ in calls], "idents": [ident for _, ident in calls]}
+    return Statement(_LOAD_SPAWNED_ATTEMPTS, params, lambda rows: [AttemptRow._make(row) for row in rows])

@@ -32,7 +32,7 @@ class Handler(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A task that is this worker's by `epoch`."""
+    """A task that is this worker's by `epoch`: the body of a run (`kind` b), or a spawned step (s)."""
 
     task_id: UUID
     run_id: UUID
@@ -41,12 +41,13 @@ class Claimed(NamedTuple):
     workflow: str
     version: str
     crash_count: int
+    kind: str
 
 
 class Look(NamedTuple):
-    """An active run for which something is to be done: end it, or collect what has come (`news`)."""
+    """An active task for which something is to be done: end it, or collect what has come (`news`)."""
 
-    run_id: UUID
+    task_id: UUID
     epoch: int
     cancel: bool
     cancel_reason: str | None
@@ -55,9 +56,9 @@ class Look(NamedTuple):
 
 
 class Owned(NamedTuple):
-    """A run whose task is active for the worker, by the epoch of its claim."""
+    """A task that is active for the worker, by the epoch of its claim."""
 
-    run_id: UUID
+    task_id: UUID
     epoch: int
 
 
@@ -97,12 +98,12 @@ def claim(
 
 
 def look(worker_id: UUID) -> Statement[list[Look]]:
-    """Return the worker's active runs that want attention; one unlocked query for all of them."""
+    """Return the worker's active tasks that want attention; one unlocked query for all of them."""
     return Statement(_LOOK, {"worker": worker_id}, lambda rows: [Look._make(row) for row in rows])
 
 
 def list_owned(worker_id: UUID) -> Statement[list[Owned]]:
-    """Return all runs that the worker owns, whether it knows of them or not."""
+    """Return all tasks that the worker owns, whether it knows of them or not."""
     return Statement(_LIST_OWNED, {"worker": worker_id}, lambda rows: [Owned._make(row) for row in rows])
 
 

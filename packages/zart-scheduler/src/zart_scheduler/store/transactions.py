@@ -31,7 +31,13 @@ async def begin(connection: AsyncConnection) -> str:
 
 
 async def record_and_commit(
-    connection: AsyncConnection, worker_id: UUID, xact: str, steps: str | bytes | None, patience: float
+    connection: AsyncConnection,
+    worker_id: UUID,
+    xact: str,
+    *,
+    steps: str | bytes | None = None,
+    finishes: str | bytes | None = None,
+    patience: float,
 ) -> None:
     """Record a step's outcome in its transaction and commit, in one message.
 
@@ -40,6 +46,7 @@ async def record_and_commit(
         worker_id: Whose record; the fence (L4).
         xact: The number that `begin` returned.
         steps: The record, as a flush has it.
+        finishes: In its place, the end of a spawned step, as a flush has it.
         patience: Seconds after which the server ends a client that does not go on behind the fence.
 
     Raises:
@@ -49,6 +56,7 @@ async def record_and_commit(
         "worker": worker_id,
         "xact": xact,
         "steps": json_text(steps),
+        "finishes": json_text(finishes),
         "patience": max(round(patience * 1000), 1),
     }
     # Two statements in one message: only the simple protocol takes them, so the values are part of the text.
@@ -56,7 +64,7 @@ async def record_and_commit(
         await cursor.execute(_RECORD, params)
 
 
-def find_fate(xact: str, run_id: str, identity: str, turn: int) -> Statement[str]:
+def find_fate(xact: str, run_id: str, identity: str, turn: int | None) -> Statement[str]:
     """Return `committed`, `gone`, or `open`: the transaction is being ended, and the question is to be asked again."""
     params = {"xact": xact, "run": run_id, "ident": identity, "turn": turn}
     return Statement(_FATE, params, lambda rows: str(rows[0][0]))

@@ -149,6 +149,8 @@ CREATE TABLE zart_tasks (
   parent_seq          integer,
   parent_hash         bytea,
   parent_phase        "char",
+  -- What a spawned step is to do.
+  payload             bytea,
   CONSTRAINT zart_tasks_kind CHECK (kind IN ('b', 's')),
   CONSTRAINT zart_tasks_parent CHECK (num_nonnulls(parent_task, parent_ident, parent_seq) IN (0, 3)),
   CONSTRAINT zart_tasks_phase CHECK (phase IN ('b', 'F', 'C', 'f', 'c')),
@@ -168,7 +170,7 @@ CREATE INDEX zart_tasks_suspect ON zart_tasks (queue, workflow, version, priorit
 CREATE INDEX zart_tasks_due ON zart_tasks (due_at) WHERE state = 'w' AND due_at IS NOT NULL;
 CREATE INDEX zart_tasks_deadline ON zart_tasks (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX zart_tasks_owned ON zart_tasks (worker_id) WHERE state = 'a';
-CREATE INDEX zart_tasks_children ON zart_tasks (parent_task) WHERE parent_task IS NOT NULL;
+CREATE INDEX zart_tasks_children ON zart_tasks (parent_task, parent_ident) WHERE parent_task IS NOT NULL;
 CREATE INDEX zart_tasks_cancelling ON zart_tasks (cancel_requested_at) WHERE cancel_requested_at IS NOT NULL;
 
 -- Runs that are to be cancelled since whoever started them has ended or given them up: one row each, soon gone. A task
@@ -304,5 +306,6 @@ BEGIN
     ALTER TABLE zart_events ALTER COLUMN payload SET COMPRESSION lz4;
     ALTER TABLE zart_broadcasts ALTER COLUMN payload SET COMPRESSION lz4;
     ALTER TABLE zart_state ALTER COLUMN value SET COMPRESSION lz4;
+    ALTER TABLE zart_tasks ALTER COLUMN payload SET COMPRESSION lz4;
   END IF;
 END $lz4$;

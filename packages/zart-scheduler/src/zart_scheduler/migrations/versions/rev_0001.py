@@ -20,6 +20,7 @@ _FUNCTIONS = (
     "flush_leaves_v1",
     "blocks_v1",
     "transaction_v1",
+    "flush_spawns_v1",
     "events_v1",
     "broadcast_v1",
     "state_v1",

@@ -23,7 +23,8 @@ END $$;
 -- Whom the end of these runs concerns: `leaves` if one has children, `news` if one has a parent to be told, or NULL.
 CREATE FUNCTION zart_concern_v1(p_runs uuid[]) RETURNS text
 LANGUAGE sql STABLE AS $$
-  SELECT CASE WHEN EXISTS (SELECT 1 FROM zart_tasks WHERE parent_task = ANY (p_runs) OFFSET 0) THEN 'leaves'
+  SELECT CASE WHEN EXISTS (SELECT 1 FROM zart_tasks WHERE parent_task = ANY (p_runs) AND kind = 'b' OFFSET 0)
+              THEN 'leaves'
               WHEN EXISTS (SELECT 1 FROM zart_tasks WHERE task_id = ANY (p_runs) AND parent_task IS NOT NULL OFFSET 0)
               THEN 'news' END
 $$;

@@ -9,7 +9,7 @@
 CREATE FUNCTION zart_claim_v1(p_worker uuid, p_claim uuid, p_queues text[], p_workflows text[], p_versions text[],
                               p_current boolean[], p_timeouts float8[], p_limit integer, p_suspects boolean)
 RETURNS TABLE (task_id uuid, run_id uuid, execution_id text, epoch integer, workflow text, version text,
-               crash_count smallint, fenced boolean)
+               crash_count smallint, kind text, fenced boolean)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   v_tasks uuid[];
@@ -31,7 +31,8 @@ BEGIN
     SET state = 'a', worker_id = p_worker, claim_id = p_claim, epoch = t.epoch + 1, due_at = NULL, trusted = false,
         diverged_by = NULL,
         version = h.version,
-        deadline_at = CASE WHEN t.epoch = 0 THEN clock_timestamp() + h.timeout * interval '1 second'
+        deadline_at = CASE WHEN t.epoch = 0 AND t.kind = 'b'
+                           THEN clock_timestamp() + h.timeout * interval '1 second'
                            ELSE t.deadline_at END
     FROM unnest(p_workflows, p_versions, p_current, p_timeouts) AS h(workflow, version, current, timeout)
     WHERE t.task_id = ANY (v_tasks) AND t.workflow = h.workflow
@@ -39,11 +40,11 @@ BEGIN
   UPDATE zart_execution_runs r
     SET version = t.version, started_at = clock_timestamp(), deadline_at = t.deadline_at
     FROM zart_tasks t
-    WHERE t.task_id = ANY (v_tasks) AND t.claim_id = p_claim AND t.epoch = 1 AND r.run_id = t.run_id
+    WHERE t.task_id = ANY (v_tasks) AND t.claim_id = p_claim AND t.epoch = 1 AND r.run_id = t.task_id
       AND r.started_at IS NULL;
   PERFORM zart_take_over_journals_v1(v_tasks, p_claim);
   RETURN QUERY
-  SELECT t.task_id, t.run_id, t.execution_id, t.epoch, t.workflow, t.version, t.crash_count, false
+  SELECT t.task_id, t.run_id, t.execution_id, t.epoch, t.workflow, t.version, t.crash_count, t.kind::text, false
     FROM zart_tasks t
     WHERE t.task_id = ANY (v_tasks) AND t.claim_id = p_claim
     ORDER BY t.priority DESC, t.seq;
@@ -137,7 +138,8 @@ DECLARE
   v_task record;
 BEGIN
   FOR v_task IN
-    SELECT run_id, epoch FROM zart_tasks WHERE task_id = ANY (p_tasks) AND claim_id = p_claim AND epoch > 1
+    SELECT run_id, epoch FROM zart_tasks
+    WHERE task_id = ANY (p_tasks) AND claim_id = p_claim AND epoch > 1 AND kind = 'b'
   LOOP
     PERFORM zart_expire_waits_v1(ARRAY[v_task.run_id]);
     UPDATE zart_steps SET turn = v_task.epoch::bigint << 32

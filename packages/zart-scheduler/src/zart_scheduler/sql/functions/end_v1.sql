@@ -34,12 +34,13 @@ BEGIN
   RETURN v_runs || v_handed;
 END $$;
 
--- A body is over, whatever follows: its waits and children go, and what it never saw of the mailbox returns there.
+-- A body is over, whatever follows: its waits, spawned steps and children go, and what it never saw of the mailbox returns there.
 CREATE FUNCTION zart_close_body_v1(p_runs uuid[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM zart_return_unseen_v1(p_runs);
   DELETE FROM zart_waits WHERE run_id = ANY (p_runs);
+  PERFORM zart_drop_spawned_v1(p_runs);
   PERFORM zart_leave_children_v1(p_runs);
 END $$;
 
@@ -168,19 +169,25 @@ BEGIN
   FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer);
 END $$;
 
--- End a run as cancelled if that was asked for; for whoever holds its task row and is to leave it without an owner.
+-- End a task as cancelled if that was asked for; for whoever holds its row and is to leave it without an owner.
+-- A spawned step has its outcome, or its run has ended: only the task goes.
 -- Returns whether it may leave the row: `ended`, `busy` (asked for, but the parent's row is held) or `live`.
-CREATE FUNCTION zart_end_cancelled_v1(p_run uuid) RETURNS text
+CREATE FUNCTION zart_end_cancelled_v1(p_task uuid) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
   v_reason bytea;
+  v_kind   "char";
 BEGIN
-  SELECT convert_to(to_json(cancel_reason)::text, 'UTF8') INTO v_reason
-    FROM zart_tasks WHERE task_id = p_run AND cancel_requested_at IS NOT NULL;
+  SELECT convert_to(to_json(cancel_reason)::text, 'UTF8'), kind INTO v_reason, v_kind
+    FROM zart_tasks WHERE task_id = p_task AND cancel_requested_at IS NOT NULL;
   IF NOT FOUND THEN
     RETURN 'live';
   END IF;
-  RETURN CASE cardinality(zart_end_runs_v1(ARRAY[p_run], ARRAY['cancelled'], ARRAY[v_reason], NULL, true))
+  IF v_kind = 's' THEN
+    DELETE FROM zart_tasks WHERE task_id = p_task;
+    RETURN 'ended';
+  END IF;
+  RETURN CASE cardinality(zart_end_runs_v1(ARRAY[p_task], ARRAY['cancelled'], ARRAY[v_reason], NULL, true))
          WHEN 0 THEN 'busy' ELSE 'ended' END;
 END $$;
 

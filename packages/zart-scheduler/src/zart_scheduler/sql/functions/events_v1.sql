@@ -57,7 +57,7 @@ DECLARE
   v_unseen record;
 BEGIN
   FOR v_unseen IN
-    DELETE FROM zart_steps s WHERE s.run_id = ANY (p_runs) AND s.turn IS NULL AND s.kind IN ('w', 'k')
+    DELETE FROM zart_steps s WHERE s.run_id = ANY (p_runs) AND s.turn IS NULL AND s.kind IN ('w', 'k', 'p')
     RETURNING s.run_id, s.ident, s.outcome
   LOOP
     CONTINUE WHEN v_unseen.outcome <> 'o';

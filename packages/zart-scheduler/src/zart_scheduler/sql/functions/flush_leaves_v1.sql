@@ -44,7 +44,7 @@ CREATE FUNCTION zart_next_attempt_v1(p_run uuid, p_awaited jsonb) RETURNS timest
 LANGUAGE sql STABLE AS $$
   SELECT min(least(a.next_at, a.deadline_at))
   FROM (SELECT ident, (array_agg(next_at ORDER BY attempt DESC))[1] AS next_at, min(deadline_at) AS deadline_at
-        FROM zart_step_attempts WHERE run_id = p_run GROUP BY ident) a
+        FROM zart_step_attempts WHERE run_id = p_run AND kind <> 'p' GROUP BY ident) a
   WHERE p_awaited ? a.ident
     AND NOT EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = p_run AND s.ident = a.ident OFFSET 0)
 $$;

@@ -90,7 +90,8 @@ BEGIN
 END $$;
 
 -- Everything but plain records, in the order in which one kind prepares the next: cancels before waits, so that an
--- event given back is in the mailbox for a new wait; collects before parks, so that a park counts what they found.
+-- event given back is in the mailbox for a new wait; cancels of spawned steps before spawns, so that one cancelled at
+-- once is never begun; ends of spawned steps before collects; collects before parks, so that a park counts what they found.
 -- Answers for no item: `news`, other runs have become ready or were told something; `leaves`, some are to be cancelled.
 CREATE FUNCTION zart_flush_rest_v1(p_worker uuid, p_rest jsonb, p_held uuid[], p_resend boolean)
 RETURNS SETOF zart_answer_v1
@@ -111,11 +112,23 @@ BEGIN
   IF p_rest ? 'children' THEN
     RETURN QUERY SELECT * FROM zart_flush_children_v1(p_worker, p_rest -> 'children', p_held, p_resend);
   END IF;
+  IF p_rest ? 'revokes' THEN
+    RETURN QUERY SELECT * FROM zart_flush_revokes_v1(p_worker, p_rest -> 'revokes', p_held, p_resend);
+  END IF;
+  IF p_rest ? 'spawns' THEN
+    RETURN QUERY SELECT * FROM zart_flush_spawns_v1(p_worker, p_rest -> 'spawns', p_held, p_resend);
+  END IF;
+  IF p_rest ? 'finishes' THEN
+    RETURN QUERY SELECT * FROM zart_flush_finishes_v1(p_worker, p_rest -> 'finishes', p_held, p_resend);
+  END IF;
   IF p_rest ? 'collects' THEN
     RETURN QUERY SELECT * FROM zart_flush_collects_v1(p_worker, p_rest -> 'collects', p_held, p_resend);
   END IF;
   IF p_rest ? 'parks' THEN
     RETURN QUERY SELECT * FROM zart_flush_parks_v1(p_worker, p_rest -> 'parks', p_held);
+  END IF;
+  IF p_rest ? 'delays' THEN
+    RETURN QUERY SELECT * FROM zart_flush_delays_v1(p_worker, p_rest -> 'delays', p_held);
   END IF;
   IF p_rest ? 'releases' THEN
     RETURN QUERY SELECT * FROM zart_flush_releases_v1(p_worker, p_rest -> 'releases', p_held);

@@ -98,8 +98,10 @@ LANGUAGE plpgsql AS $$
 BEGIN
   DELETE FROM zart_steps s
     WHERE s.run_id = p_step.run_id
-      AND (s.ident = p_step.ident OR (s.outcome = 'c' AND (s.turn, s.ident) > (p_step.turn, p_step.ident)));
-  IF p_step.kind IN ('s', 'c') THEN
+      AND (s.ident = p_step.ident
+           OR ((s.outcome = 'c' OR (s.kind = 'p' AND s.outcome = 'x'))
+               AND (s.turn, s.ident) > (p_step.turn, p_step.ident)));
+  IF p_step.kind IN ('s', 'c', 'p') THEN
     UPDATE zart_step_attempts SET deadline_at = NULL WHERE run_id = p_step.run_id AND ident = p_step.ident;
     INSERT INTO zart_step_attempts AS a (run_id, ident, attempt, kind, started_at, ended_at, worker_id, error, is_last)
       VALUES (p_step.run_id, p_step.ident, p_step.attempt, p_step.kind, coalesce(p_step.started_at, p_step.completed_at),

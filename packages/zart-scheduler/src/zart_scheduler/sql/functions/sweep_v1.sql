@@ -65,8 +65,8 @@ EXCEPTION WHEN insufficient_privilege THEN
   RAISE WARNING 'worker % holds its row past its lease and its connection may not be terminated', p_worker;
 END $$;
 
--- Hand the tasks of dead workers back. A death counts against a task unless its run has recorded something since the
--- claim: a turn above the claim's own; nor after it was trusted.
+-- Hand the tasks of dead workers back. A death counts against a task unless something was recorded since the claim: of a
+-- body a turn above the claim's own, of a spawned step an attempt that failed at the dead worker; nor after it was trusted.
 -- Locks: the task rows, SKIP LOCKED. Their owners are dead, so that no fence of theirs can pass any more.
 CREATE FUNCTION zart_requeue_dead_v1(p_limit integer) RETURNS integer
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -82,11 +82,7 @@ BEGIN
     CONTINUE WHEN zart_end_cancelled_v1(v_task.task_id) <> 'live';
     UPDATE zart_tasks
       SET state = 'r', worker_id = NULL, claim_id = NULL, due_at = NULL, epoch = v_task.epoch + 1,
-          crash_count = CASE WHEN EXISTS (SELECT 1 FROM zart_steps s WHERE s.run_id = v_task.run_id
-                                          AND s.turn > v_task.epoch::bigint << 32)
-                                  OR EXISTS (SELECT 1 FROM zart_step_attempts a WHERE a.run_id = v_task.run_id
-                                             AND a.worker_id = v_task.worker_id AND a.heartbeat IS NOT NULL)
-                             THEN 0 ELSE zart_crash_count_v1(v_task) END
+          crash_count = CASE WHEN zart_has_recorded_v1(v_task) THEN 0 ELSE zart_crash_count_v1(v_task) END
       WHERE task_id = v_task.task_id;
   END LOOP;
   RETURN coalesce(cardinality(v_tasks), 0);
@@ -100,14 +96,21 @@ LANGUAGE sql STABLE AS $$
               ELSE p_task.crash_count + 1 END
 $$;
 
--- Fail a run whose workers died too often in a row without anything being recorded. Nobody claims such a run.
+-- Fail a run, or a spawned step, whose workers died too often in a row without anything being recorded. Nobody claims it.
 -- Locks: its task row, SKIP LOCKED.
 CREATE FUNCTION zart_fail_crashed_v1(p_run uuid, p_payload bytea) RETURNS boolean
 LANGUAGE plpgsql AS $$
+DECLARE
+  v_kind "char";
 BEGIN
-  PERFORM 1 FROM zart_tasks
+  SELECT kind INTO v_kind FROM zart_tasks
     WHERE task_id = p_run AND state::text = 'r' AND crash_count >= zart_max_crashes_v1(workflow, version)
     FOR UPDATE SKIP LOCKED;
+  IF v_kind = 's' THEN
+    RETURN cardinality(zart_finish_steps_v1(
+      ARRAY[p_run], jsonb_build_array(jsonb_build_object('t', p_run, 'o', 'e', 'p', convert_from(p_payload, 'UTF8'), 'a', 1)),
+      NULL)) > 0;
+  END IF;
   RETURN FOUND AND cardinality(zart_end_runs_v1(ARRAY[p_run], ARRAY['failed'], ARRAY[p_payload], NULL, true)) > 0;
 END $$;
 
@@ -121,6 +124,20 @@ BEGIN
   UPDATE zart_tasks SET trusted = true WHERE task_id = p_run AND epoch = p_epoch AND worker_id = p_worker;
   RETURN true;
 END $$;
+
+-- Whether something was recorded for an active task since it was claimed.
+CREATE FUNCTION zart_has_recorded_v1(p_task zart_tasks) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT CASE p_task.kind
+           WHEN 'b' THEN EXISTS (SELECT 1 FROM zart_steps s
+                                 WHERE s.run_id = p_task.run_id AND s.turn > p_task.epoch::bigint << 32)
+                         OR EXISTS (SELECT 1 FROM zart_step_attempts a
+                                    WHERE a.run_id = p_task.run_id AND a.kind <> 'p'
+                                      AND a.worker_id = p_task.worker_id AND a.heartbeat IS NOT NULL)
+           ELSE EXISTS (SELECT 1 FROM zart_step_attempts a
+                        WHERE a.run_id = p_task.run_id AND a.ident = p_task.parent_ident
+                          AND a.worker_id = p_task.worker_id AND num_nonnulls(a.error, a.heartbeat) > 0) END
+$$;
 
 -- Owners of active tasks that are dead or unknown. One index probe per owner (a skip scan over zart_tasks_owned), so
 -- that the cost follows the number of owners, not of tasks nor of all the workers there ever were.

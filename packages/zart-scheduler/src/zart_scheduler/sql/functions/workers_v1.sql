@@ -28,22 +28,22 @@ BEGIN
   UPDATE zart_workers SET state = 'dead' WHERE worker_id = p_worker AND state <> 'dead';
 END $$;
 
--- The active runs of a worker for which there is something to do: asked to cancel, past the deadline, or something has
--- come from outside. One look for all of them, without locks; what it finds is acted on under the fence.
+-- The active tasks of a worker for which there is something to do: asked to cancel, past the deadline, or something has
+-- come from outside for a body. One look for all of them, without locks; what it finds is acted on under the fence.
 -- Planner: OFFSET 0 makes each run one probe of a partial index; the alternative hashes every sleeper there is.
 CREATE FUNCTION zart_look_v1(p_worker uuid)
-RETURNS TABLE (run_id uuid, epoch integer, cancel boolean, cancel_reason text, overdue boolean, news boolean)
+RETURNS TABLE (task_id uuid, epoch integer, cancel boolean, cancel_reason text, overdue boolean, news boolean)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   v_now timestamptz := clock_timestamp();
 BEGIN
   RETURN QUERY
   SELECT x.* FROM (
-    SELECT t.run_id, t.epoch, t.cancel_requested_at IS NOT NULL AS cancel, t.cancel_reason,
+    SELECT t.task_id, t.epoch, t.cancel_requested_at IS NOT NULL AS cancel, t.cancel_reason,
            coalesce(t.deadline_at <= v_now, false) AS overdue,
            EXISTS (SELECT 1 FROM zart_steps s
-                   WHERE s.run_id = t.run_id AND s.turn IS NULL AND (s.wake_at IS NULL OR s.wake_at <= v_now) OFFSET 0)
-           OR EXISTS (SELECT 1 FROM zart_waits w WHERE w.run_id = t.run_id AND w.deadline <= v_now OFFSET 0) AS news
+                   WHERE s.run_id = t.task_id AND s.turn IS NULL AND (s.wake_at IS NULL OR s.wake_at <= v_now) OFFSET 0)
+           OR EXISTS (SELECT 1 FROM zart_waits w WHERE w.run_id = t.task_id AND w.deadline <= v_now OFFSET 0) AS news
     FROM zart_tasks t WHERE t.worker_id = p_worker AND t.state = 'a') x
   WHERE x.cancel OR x.overdue OR x.news;
 END $$;
