@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.sql.interleavings.test_broadcasts import accept, meet, uses, waiting_run
 from tests.sql.lives import (
     ERROR,
     NOBODY,
@@ -121,6 +122,21 @@ def test_a_kept_wait_that_the_new_run_cancels_gives_its_event_back(scene: Scene)
     scene.flush(worker, cancels=[{"t": new, "e": 1, "i": ":x#0", "q": 1, "k": "w", "n": turn(1, 1)}])
 
     assert scene.mailbox(run) == {b"7": None}
+
+
+def test_a_kept_wait_that_the_new_run_cancels_gives_its_broadcast_back(scene: Scene) -> None:
+    worker = scene.worker()
+    run = waiting_run(scene, worker, ":x#0")
+    accept(scene)
+    assert meet(scene) == 0
+    scene.claim(worker)
+    scene.flush(worker, ends=[end(run, epoch=2)])
+    new = scene.do(rerun(run)).run_id or NOBODY
+    scene.claim(worker)
+
+    scene.flush(worker, cancels=[{"t": new, "e": 1, "i": ":x#0", "q": 1, "k": "w", "n": turn(1, 1)}])
+
+    assert list(uses(scene, run).values()) == [None]
 
 
 def test_a_cancelled_record_is_kept_only_before_what_runs_again(scene: Scene) -> None:

@@ -50,9 +50,9 @@ BEGIN
          s.args_hash, s.attempt, s.started_at, s.completed_at, s.worker_id, s.payload
   FROM unnest(p_idents) AS k(ident) JOIN zart_steps s ON s.run_id = p_from AND s.ident = k.ident;
   INSERT INTO zart_step_attempts (run_id, ident, attempt, kind, started_at, ended_at, next_at, deadline_at, worker_id,
-                                  error, is_last)
+                                  error, heartbeat, is_last)
   SELECT p_to, a.ident, a.attempt, a.kind, a.started_at, a.ended_at, a.next_at, a.deadline_at, a.worker_id, a.error,
-         a.is_last
+         a.heartbeat, a.is_last
   FROM unnest(p_idents) AS k(ident) JOIN zart_step_attempts a ON a.run_id = p_from AND a.ident = k.ident;
   INSERT INTO zart_state (run_id, key, turn, value, updated_at)
   SELECT p_to, x.key, n.turn, x.value, x.updated_at
@@ -101,6 +101,8 @@ BEGIN
                               NULL, NULL, NULL, NULL, NULL, NULL);
   PERFORM zart_copy_records_v1(v_old, p_run_id, v_idents);
   UPDATE zart_events SET consumed_run = p_run_id
+    WHERE consumed_run = v_old AND consumed_ident = ANY (v_idents);
+  UPDATE zart_event_uses SET consumed_run = p_run_id
     WHERE consumed_run = v_old AND consumed_ident = ANY (v_idents);
   PERFORM zart_note_request_v1(p_execution_id, 'rerun', p_request, p_actor, p_asked,
                                jsonb_build_object('run_id', p_run_id, 'names', names));
