@@ -148,7 +148,7 @@ CREATE TABLE zart_tasks (
   parent_ident        text COLLATE "C",
   parent_seq          integer,
   parent_hash         bytea,
-  parent_phase        "char"           NOT NULL DEFAULT 'b',
+  parent_phase        "char",
   CONSTRAINT zart_tasks_kind CHECK (kind IN ('b', 's')),
   CONSTRAINT zart_tasks_parent CHECK (num_nonnulls(parent_task, parent_ident, parent_seq) IN (0, 3)),
   CONSTRAINT zart_tasks_phase CHECK (phase IN ('b', 'F', 'C', 'f', 'c')),

@@ -68,7 +68,7 @@ BEGIN
   INSERT INTO zart_tasks (task_id, run_id, execution_id, queue, workflow, version, priority, parent_task, parent_ident,
                           parent_seq, parent_hash, parent_phase)
     SELECT r.r, r.r, r.x, r.queue, r.name, r.v, r.pr, w.task_id, CASE WHEN w.task_id IS NOT NULL THEN r.i END,
-           CASE WHEN w.task_id IS NOT NULL THEN r.q END, decode(r.h, 'hex'), coalesce(w.phase, 'b')
+           CASE WHEN w.task_id IS NOT NULL THEN r.q END, decode(r.h, 'hex'), w.phase
     FROM jsonb_to_recordset(p_items) AS r(t uuid, i text, q integer, x text, r uuid, name text, v text, queue text,
                                           pr integer, h text, d text)
     LEFT JOIN LATERAL (SELECT t.task_id, t.phase FROM zart_tasks t WHERE t.task_id = r.t AND r.d IS NULL OFFSET 0) w

@@ -53,7 +53,7 @@ BEGIN
                           parent_task, parent_ident, parent_seq, parent_hash, parent_phase)
     VALUES (p_run_id, p_run_id, p_execution_id, p_queue, p_workflow, coalesce(p_version, ''), p_priority,
             CASE WHEN p_due IS NULL THEN 'r' ELSE 'w' END, p_due, p_parent, p_ident, p_seq, p_hash,
-            coalesce(p_phase, 'b'));
+            p_phase);
 END $$;
 
 -- A start of an execution that is there. It may be this very start, sent again.
