@@ -384,3 +384,32 @@ def test_outside_any_run_a_workflow_just_runs() -> None:
 def test_a_workflow_that_is_never_awaited_outside_any_run_is_warned_about() -> None:
     with pytest.warns(RuntimeWarning, match="'ship' was never awaited"):
         ship(Parcel(weight=3))
+
+
+async def _bill(parcel: Parcel) -> Parcel:
+    return parcel
+
+
+bill: Workflow[[Parcel], Parcel] = Workflow(_bill, "bill")
+
+
+@pytest.mark.parametrize("second", [ship, bill])
+def test_l10_an_open_child_beside_one_that_has_ended_with_the_same_arguments_is_no_rename(
+    second: Workflow[..., Parcel], caplog: pytest.LogCaptureFixture
+) -> None:
+    later = ":ship#1" if second is ship else ":bill#0"
+
+    async def body() -> list[int]:
+        found = await asyncio.gather(ship(Parcel(weight=7)), second(Parcel(weight=7)))
+        return [parcel.weight for parcel in found]
+
+    async def script(host: MemoryHost) -> None:
+        await host.until(lambda: len(host.store.children) == 2 and host.is_parked)
+        host.end_child(later, Outcome.OK, b'{"weight":8}')
+        await host.until(lambda: host.parks == 2 or host.ending is not None)
+        host.end_child(SHIP, Outcome.OK, b'{"weight":8}')
+
+    life = live(body, script=script, evict=True)
+
+    assert life.value == [8, 8]
+    assert caplog.text == ""

@@ -4,8 +4,8 @@ import asyncio
 from datetime import timedelta
 from typing import Any, assert_type
 
-from zart_core import Invocation, RetryPolicy, StepCall
-from zart_decorators import Step, Workflow, durable, step
+from zart_core import Call, DetachedChild, Invocation, RetryPolicy, StepCall
+from zart_decorators import Step, Workflow, detached, durable, step
 
 
 @step
@@ -73,7 +73,10 @@ async def workflows() -> None:
     plain_workflow: Workflow[[int], str] = plain
     assert_type(await plain_step(1), str)
     assert_type(await plain_workflow(1), str)
+    assert_type(plain(1), Call[str])
     assert_type(await plain(1), str)
+    assert_type(await asyncio.gather(plain(1), with_options(2)), tuple[str, dict[str, int]])
+    assert_type(await detached(plain.call(1)), DetachedChild)
     assert_type(await with_options(1, note="n"), dict[str, int])
     assert_type(await no_arguments(), None)
     assert_type(plain.call(1), Invocation[str])

@@ -214,6 +214,8 @@ def test_what_comes_next_depends_on_the_state() -> None:
     worker = (WaitingFor("worker", "order", None),)
     assert next_command(execution(waiting_for=event)) == "zart events send order-7 'it came' -d '{...}'"
     assert (next_command(execution(waiting_for=worker)) or "").startswith("zart worker MODULE")
+    child = (WaitingFor("child", "ship", None),)
+    assert (next_command(execution(waiting_for=child)) or "").startswith("zart runs tree order-7 ")
     assert next_command(execution(state=RunState.RUNNING)) == "zart runs wait order-7"
     assert next_command(execution(state=RunState.COMPLETED)) is None
 

@@ -61,12 +61,18 @@ BEGIN
     RETURNING execution_id
   )
   SELECT array_agg(execution_id) INTO v_born FROM born;
-  PERFORM zart_add_run_v1(c.x, c.r, c.name, c.v, c.queue, c.pr, convert_to(c.p, 'UTF8'), NULL,
-                          CASE WHEN c.d IS NULL THEN c.t END, CASE WHEN c.d IS NULL THEN c.i END,
-                          CASE WHEN c.d IS NULL THEN c.q END, CASE WHEN c.d IS NULL THEN decode(c.h, 'hex') END,
-                          CASE WHEN c.d IS NULL THEN (SELECT phase FROM zart_tasks WHERE task_id = c.t) END)
-  FROM (SELECT * FROM jsonb_to_recordset(p_items) AS r(t uuid, i text, q integer, x text, r uuid, name text, v text,
-                                                       queue text, pr integer, p text, h text, d text)
-        WHERE r.x = ANY (v_born) ORDER BY r.t, r.q) c;
+  INSERT INTO zart_execution_runs (run_id, execution_id, workflow, version, queue, priority, input)
+    SELECT r.r, r.x, r.name, r.v, r.queue, r.pr, convert_to(r.p, 'UTF8')
+    FROM jsonb_to_recordset(p_items) AS r(x text, r uuid, name text, v text, queue text, pr integer, p text)
+    WHERE r.x = ANY (v_born);
+  INSERT INTO zart_tasks (task_id, run_id, execution_id, queue, workflow, version, priority, parent_task, parent_ident,
+                          parent_seq, parent_hash, parent_phase)
+    SELECT r.r, r.r, r.x, r.queue, r.name, r.v, r.pr, w.task_id, CASE WHEN w.task_id IS NOT NULL THEN r.i END,
+           CASE WHEN w.task_id IS NOT NULL THEN r.q END, decode(r.h, 'hex'), w.phase
+    FROM jsonb_to_recordset(p_items) AS r(t uuid, i text, q integer, x text, r uuid, name text, v text, queue text,
+                                          pr integer, h text, d text)
+    LEFT JOIN LATERAL (SELECT t.task_id, t.phase FROM zart_tasks t WHERE t.task_id = r.t AND r.d IS NULL OFFSET 0) w
+      ON true
+    WHERE r.x = ANY (v_born) ORDER BY r.t, r.q;
   RETURN v_born;
 END $$;
