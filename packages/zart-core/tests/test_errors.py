@@ -21,6 +21,7 @@ FACTS: dict[str, Any] = {
     "str | None": "x",
     "int": 3,
     "float": 2.5,
+    "bool": True,
     "Iterable[str]": ["b", "a"],
     "Iterable[tuple[str, str]]": [("pay", "flows.py:7")],
     "DivergenceDetails": DETAILS,

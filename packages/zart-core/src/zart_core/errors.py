@@ -342,8 +342,13 @@ class StepTimeout(StepError, TimeoutError):
 
     code = "ZART-S003"
 
-    def __init__(self, step: str = "", seconds: float = 0.0, *, silent: bool = False) -> None:
-        super().__init__(step, seconds)
+    def __init__(
+        self,
+        step: str = "",
+        seconds: float = 0.0,
+        silent: bool = False,  # noqa: FBT001, FBT002 - a fact, and facts come in order
+    ) -> None:
+        super().__init__(step, seconds, silent)
         self.step, self.seconds, self.silent = step, seconds, silent
 
     def __str__(self) -> str:

@@ -247,7 +247,7 @@ class Client:
             key: What the waits name too, 1 to 255 characters, such as the number of an order.
             retain: For how long later waits take it as well, once per execution. Default: not at all.
             idempotency_key: An event with a key is accepted once per name and `key`, however often it is sent.
-            conn: A psycopg connection in a transaction: the event is sent if and only if that commits. It reaches the
+            conn: As for `send_event`: the event is sent if and only if that transaction commits. It reaches the
                 waits when a worker finds it, in about a second.
 
         Returns:
