@@ -20,8 +20,8 @@ from zart_api.problems import status_of
 from zart_cli.problems import problem_of
 from zart_core import errors
 from zart_core.errors import ZartError
-from zart_scheduler.listing import ListOptions
-from zart_scheduler.requests import StartOptions
+from zart_core.spi import ListOptions
+from zart_scheduler.options import StartOptions
 
 PAGE = read("docs/reference/python.md")
 MODULES = {module.__name__: module for module in (zart_core, zart_decorators, zart_scheduler, zart_api)}
