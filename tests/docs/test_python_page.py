@@ -14,17 +14,19 @@ from tests.docs.markdown import codes, read, rows, sections
 
 import zart_api
 import zart_core
+import zart_core.testing
 import zart_decorators
 import zart_scheduler
 from zart_api.problems import status_of
 from zart_cli.problems import problem_of
 from zart_core import errors
 from zart_core.errors import ZartError
-from zart_scheduler.listing import ListOptions
-from zart_scheduler.requests import StartOptions
+from zart_core.spi import ListOptions
+from zart_scheduler.options import StartOptions
 
 PAGE = read("docs/reference/python.md")
-MODULES = {module.__name__: module for module in (zart_core, zart_decorators, zart_scheduler, zart_api)}
+DOCUMENTED = (zart_core, zart_core.testing, zart_decorators, zart_scheduler, zart_api)
+MODULES = {module.__name__: module for module in DOCUMENTED}
 TOPICS = sections(PAGE, 2)
 PARTS = sections(PAGE, 3)
 

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from tests.support.histories import block, end, execute, park
 
 from zart_core import RunState, RunSummary, UsageError
+from zart_core.spi import RunFilter
 from zart_scheduler import Client, call
 from zart_scheduler.store import reads
 from zart_scheduler.store.statement import Statement, run
@@ -177,7 +178,7 @@ async def test_a_page_reads_in_proportion_to_itself(client: Client, database_url
     first = await client.list_runs(limit=20)
     last = first.items[-1]
     for after in (None, (last.created_at, UUID(last.run_id))):
-        statement = reads.list_runs(reads.RunFilter(), 20, after)
+        statement = reads.list_runs(RunFilter(), 20, after)
         assert await _rows_read(database_url, statement) <= 20 * 5
 
 

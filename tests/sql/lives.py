@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 from tests.sql.scene import Items, Scene, end, step, verdicts
 
+from zart_core.spi import Started
 from zart_scheduler.store import executions, life
-from zart_scheduler.store.executions import Started
 from zart_scheduler.store.life import Changed, Request
 from zart_scheduler.store.statement import Statement
 

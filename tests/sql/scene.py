@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import tuple_row
 
+from zart_core.spi import Delivered
 from zart_scheduler.store import executions, steps, tasks, workers
-from zart_scheduler.store.executions import Delivered
 from zart_scheduler.store.statement import Statement, run_sync
 from zart_scheduler.store.steps import FlushRow
 from zart_scheduler.store.tasks import Claimed, Handler

@@ -10,8 +10,8 @@ import pytest
 from psycopg.rows import dict_row
 from tests.sql.scene import Scene, block, end, park, wait
 
+from zart_core.spi import Started
 from zart_scheduler.store import executions
-from zart_scheduler.store.executions import Started
 from zart_scheduler.store.statement import Statement, run_sync
 
 

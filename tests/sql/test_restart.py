@@ -23,8 +23,8 @@ from tests.sql.lives import (
 )
 from tests.sql.scene import Scene, end, park, step, verdicts, wait
 
+from zart_core.spi import Started
 from zart_scheduler.store import executions, life
-from zart_scheduler.store.executions import Started
 from zart_scheduler.store.tasks import Handler
 
 

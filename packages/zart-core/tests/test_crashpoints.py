@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextvars import copy_context
 
 import pytest
 
 from zart_core import crashpoints
-from zart_core.crashpoints import Trap, armed, reach
+from zart_core.crashpoints import Trap, armed, reach, watcher
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,15 @@ def test_an_unarmed_point_does_nothing() -> None:
 def test_a_point_that_is_not_meant_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crashpoints, "_trap", Trap("after-claim", None, 1))
     reach("before-claim")
+
+
+def test_a_watcher_is_told_of_what_its_own_code_reaches() -> None:
+    met: list[tuple[str, str | None]] = []
+    context = copy_context()
+    context.run(watcher.set, lambda point, step: met.append((point, step)))
+    context.run(reach, "before-step", "charge")
+    reach("after-effect", "charge")
+    assert met == [("before-step", "charge")]
 
 
 def test_an_armed_point_kills_the_process_at_once() -> None:

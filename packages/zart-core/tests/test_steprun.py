@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from zart_core.pulse import Pulse
 from zart_core.steprun import Attempted, Raised, Returned, Silent, TimedOut, attempt
+from zart_core.testing.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -176,3 +178,23 @@ async def test_waiting_for_a_thread_is_not_silence(threads: ThreadPoolExecutor) 
     gate.set()
     assert await waiting == Returned("ran")
     await blocked
+
+
+async def test_the_time_that_counts_is_the_clocks(threads: ThreadPoolExecutor) -> None:
+    clock = Clock(asyncio.get_running_loop(), datetime(2026, 1, 1, tzinfo=UTC))
+
+    async def look() -> None:
+        clock.move(3600.0)
+        await asyncio.Event().wait()
+
+    async def one(run: Callable[[], Any], deadline: float | None, silence: float | None = None) -> Attempted:
+        pulse = Pulse(clock.loop, silence, None, lambda _: None, 1024)
+        return await attempt(
+            run, is_async=True, deadline=deadline, threads=threads, pulse=pulse, clock=clock.loop
+        )
+
+    assert await one(look, None, silence=60.0) == Silent()
+    assert await one(look, 3600.0) == TimedOut()
+    assert await one(value, 3600.0) == TimedOut()
+    assert await one(value, 3600.1) == Returned(7)
+    assert clock.next() is None  # no timer is left behind

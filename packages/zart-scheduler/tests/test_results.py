@@ -16,11 +16,10 @@ from zart_core import (
     ZartError,
     divergence,
 )
-from zart_core.spi import record
+from zart_core.spi import Ending, record, result_of
 from zart_scheduler import results
 from zart_scheduler.connections import Connections
-from zart_scheduler.results import BATCH, ResultWaiter, result_of
-from zart_scheduler.store.reads import Ending
+from zart_scheduler.results import BATCH, ResultWaiter
 
 pytestmark = pytest.mark.anyio
 

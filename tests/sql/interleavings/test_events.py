@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from tests.sql.scene import Scene, collect, end, flush, park, turn, verdicts, wait
 
+from zart_core.spi import Delivered
 from zart_scheduler.store import executions, tasks
-from zart_scheduler.store.executions import Delivered
 from zart_scheduler.store.statement import Statement
 
 

@@ -21,8 +21,8 @@ from tests.sql.scene import (
     wait,
 )
 
+from zart_core.spi import Delivered
 from zart_scheduler.store import executions, life
-from zart_scheduler.store.executions import Delivered
 from zart_scheduler.store.life import Changed, Request
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.steps import FlushRow

@@ -56,6 +56,8 @@ class Attempts:
         self._committing: dict[str, _Committing] = {}
         """Steps whose outcome goes to the store with their own transaction; they are among the queued."""
         self._is_closed = False
+        self._loop = asyncio.get_running_loop()
+        """Where steps run; the host's loop may keep another time."""
 
     @property
     def keep_awake(self) -> bool:
@@ -113,14 +115,15 @@ class Attempts:
             step_var.set, replace(run.context, step_name=call.name, attempt=number, idempotency_key=key)
         )
         # On the worker's loop, not the body's, which runs now; past its task factory, which may begin a task at once.
-        task = asyncio.Task(self._try(call, number, deadline), loop=run.host.loop, context=context)
+        task = asyncio.Task(self._try(call, number, deadline), loop=self._loop, context=context)
         self.running[call.identity] = task
         task.add_done_callback(partial(self._over, call))
 
     async def _try(self, call: Work, number: int, deadline: float | None) -> None:
         run, operation = self._run, call.operation
         assert isinstance(operation, StepOperation | CaptureOperation)  # noqa: S101 - as in `start`
-        crashpoints.reach("before-step", call.name)
+        if isinstance(operation, StepOperation):
+            crashpoints.reach("before-step", call.name)
         started = run.host.loop.time()
         pulse = self._pulse_of(call, number, started)
         opened = OpenAttempt(run.host, call.name, pulse)
@@ -131,7 +134,12 @@ class Attempts:
             function, is_async = run.host.now, True
         try:
             result = await attempt(
-                function, is_async=is_async, deadline=deadline, threads=run.host.threads, pulse=pulse
+                function,
+                is_async=is_async,
+                deadline=deadline,
+                threads=run.host.threads,
+                pulse=pulse,
+                clock=run.host.loop,
             )
             crashpoints.reach("after-effect", call.name)
             if self._is_wanted(call, asyncio.current_task()):

@@ -46,22 +46,32 @@ Attempted = Returned | Raised | TimedOut | Silent
 
 
 async def attempt(
-    run: Callable[[], Any], *, is_async: bool, deadline: float | None, threads: Executor, pulse: Pulse
+    run: Callable[[], Any],
+    *,
+    is_async: bool,
+    deadline: float | None,
+    threads: Executor,
+    pulse: Pulse,
+    clock: asyncio.AbstractEventLoop | None = None,
 ) -> Attempted:
     """Run one attempt and tell how it ended. Raises only `CancelledError`, and only if somebody cancelled it.
 
     Args:
         run: Calls the step's function; gives a coroutine if `is_async`.
         is_async: Whether to await it here; else it runs in a thread of `threads`.
-        deadline: Time of the running loop's clock after which the attempt counts as timed out; None for never.
+        deadline: Time of `clock` after which the attempt counts as timed out; None for never.
         threads: Where sync steps run.
         pulse: Tells when the attempt has been silent for too long.
+        clock: The loop whose time counts, if that is not the running loop's.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    silence = _Silence(loop, pulse)
+    clock = clock or loop
+    timer, silence = None, _Silence(clock, pulse)
     try:
-        async with asyncio.timeout_at(deadline) as limit:
+        async with asyncio.timeout(None) as limit:
+            if deadline is not None:
+                timer = clock.call_at(deadline, limit.reschedule, loop.time())
             silence.watch(limit)
             if is_async:
                 pulse.begin()
@@ -80,7 +90,9 @@ async def attempt(
         result = Raised(error)
     finally:
         silence.stop()
-    if deadline is not None and loop.time() >= deadline:
+        if timer is not None:
+            timer.cancel()
+    if deadline is not None and clock.time() >= deadline:
         return TimedOut()
     if silence.has_come:
         return Silent()
@@ -111,7 +123,7 @@ class _Silence:
             self.watch(limit)
         elif not limit.expired():
             self.has_come = True
-            limit.reschedule(now)
+            limit.reschedule(asyncio.get_running_loop().time())
 
 
 def _in_thread(context: Context, run: Callable[[], Any], pulse: Pulse) -> Attempted:

@@ -1,4 +1,4 @@
-"""Values without a declared type -> stored payloads: starts by name, events, what bodies publish. Pure."""
+"""Values without a declared type <-> stored payloads: starts by name, events, what bodies publish, what people read."""
 
 from __future__ import annotations
 
@@ -36,3 +36,8 @@ def encode_plain(value: Any, what: str, *, limit: int = MAX_PAYLOAD, given_only:
     payload = canonical_json(pydantic_core.from_json(written))
     check_size(payload, what, limit)
     return payload
+
+
+def plain(payload: bytes | None) -> Any:
+    """Return a payload as plain JSON."""
+    return None if payload is None else pydantic_core.from_json(payload)

@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 from psycopg import AsyncConnection
 
 from zart_core import ExecutionDetails, ExecutionNotFound, StoreUnavailable, UsageError
+from zart_core.spi import Ending, ExecutionRows, execution_details
 from zart_scheduler import sweeper
 from zart_scheduler.callers import Callers
 from zart_scheduler.connections import Connections, Pool, not_open
-from zart_scheduler.details import ExecutionRows, execution_details
 from zart_scheduler.results import ResultWaiter
 from zart_scheduler.store import reads
-from zart_scheduler.store.reads import Ending
 from zart_scheduler.store.statement import Statement, run
 from zart_scheduler.wake import READY, Notifier
 

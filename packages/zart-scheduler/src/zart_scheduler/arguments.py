@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zart_core import Invocation, Workflow, WorkflowNotFound
-from zart_core.spi import encode_plain
+from zart_core.spi import encode_plain, named_arguments
 from zart_scheduler.access import Access
-from zart_scheduler.requests import named_arguments
 from zart_scheduler.store import workflows
 from zart_scheduler.store.workflows import RegisteredWorkflow
 

@@ -7,9 +7,8 @@ import logging
 from typing import Any
 
 from zart_core import EventReceipt, StoreConflict, StoreError
-from zart_core.spi import Duration, encode_plain, seconds
+from zart_core.spi import Duration, check_id, check_word, encode_plain, seconds
 from zart_scheduler.access import Access
-from zart_scheduler.limits import check_id, check_word
 from zart_scheduler.store import executions
 from zart_scheduler.store.executions import Broadcast
 from zart_scheduler.store.statement import Statement

@@ -9,14 +9,13 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from psycopg_pool import AsyncConnectionPool
 
 from zart_core import EventReceipt, Invocation, Page, RunSummary, UsageError, Workflow
-from zart_core.spi import MISSING, Duration
+from zart_core.spi import MISSING, Duration, ListOptions, check_id
 from zart_scheduler.access import Access
 from zart_scheduler.borrowed import Conn
 from zart_scheduler.broadcasting import broadcast_event
 from zart_scheduler.handle import Handle
-from zart_scheduler.limits import check_id
-from zart_scheduler.listing import ListOptions, list_page
-from zart_scheduler.requests import StartOptions
+from zart_scheduler.options import StartOptions
+from zart_scheduler.pages import list_page
 from zart_scheduler.sending import send_event
 from zart_scheduler.starting import prepare_input, prepare_start, send_start
 from zart_scheduler.store import workflows

@@ -34,8 +34,8 @@ from zart_core.spi import (
     SpawnItem,
     WaitItem,
     input_hash,
+    new_run_id,
 )
-from zart_scheduler.requests import new_run_id
 from zart_scheduler.store.steps import FlushRow
 
 GROUPS: dict[type[Item], str] = {

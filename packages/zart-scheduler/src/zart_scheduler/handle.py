@@ -18,15 +18,20 @@ from zart_core import (
     WaitTimeout,
     Workflow,
 )
-from zart_core.spi import Duration, seconds
+from zart_core.spi import (
+    Duration,
+    cancelled,
+    check_id,
+    check_reason,
+    check_word,
+    execution_tree,
+    plain,
+    result_of,
+    seconds,
+)
 from zart_scheduler.access import Access
-from zart_scheduler.answers import cancelled
 from zart_scheduler.borrowed import Conn
-from zart_scheduler.details import execution_tree
 from zart_scheduler.life import Life
-from zart_scheduler.limits import check_id, check_reason, check_word
-from zart_scheduler.payloads import plain
-from zart_scheduler.results import result_of
 from zart_scheduler.sending import send_event
 from zart_scheduler.store import executions, reads
 from zart_scheduler.unblocking import unblock

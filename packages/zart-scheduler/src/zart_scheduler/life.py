@@ -15,15 +15,12 @@ from zart_core import (
     UsageError,
     Workflow,
 )
-from zart_core.spi import encode_plain, input_hash
+from zart_core.spi import check_id, check_reason, check_word, encode_plain, input_hash, new_run_id, plain
 from zart_scheduler.access import Access
 from zart_scheduler.actors import this_process
 from zart_scheduler.arguments import stored_arguments
 from zart_scheduler.checking import stored_input, unchecked_input
 from zart_scheduler.globs import patterns
-from zart_scheduler.limits import check_id, check_reason, check_word
-from zart_scheduler.payloads import plain
-from zart_scheduler.requests import new_run_id
 from zart_scheduler.store import life, reads, workflows
 from zart_scheduler.store.life import Changed, Request
 from zart_scheduler.store.statement import Statement

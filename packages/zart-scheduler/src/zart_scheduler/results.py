@@ -9,26 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from zart_core import (
-    Divergence,
-    ExecutionBlocked,
-    ExecutionCancelled,
-    ExecutionFailed,
-    ExecutionNotFound,
-    StoreUnavailable,
-    UsageError,
-    ZartError,
-)
-from zart_core.spi import MISSING, Codec, failure, load_divergence
+from zart_core import StoreUnavailable, UsageError
+from zart_core.spi import Ending
 from zart_scheduler.connections import Connections
 from zart_scheduler.store.executions import DONE_CHANNEL
-from zart_scheduler.store.reads import Ending, find_endings
+from zart_scheduler.store.reads import find_endings
 from zart_scheduler.wake import listen
 
 BATCH = 1000
@@ -162,32 +151,3 @@ class ResultWaiter:
     def _hint(self) -> None:
         self._hinted = True
         self._news.set()
-
-
-def result_of(ending: Ending, codec: Codec | None) -> Any:
-    """Return the result of an execution that has ended, decoded by `codec`, or as plain JSON without one.
-
-    Raises:
-        ExecutionNotFound: There is no such execution.
-        ExecutionFailed: The run failed; the original exception, where it can be had, is the cause too.
-        ExecutionCancelled: It was cancelled.
-        ExecutionBlocked: A person has to look at it.
-        PayloadInvalid: The result does not have the shape that `codec` stands for.
-    """
-    outcome = ending.outcome or b"null"
-    match ending.state:
-        case None:
-            raise ExecutionNotFound(ending.execution_id)
-        case "completed":
-            what = f"result of execution {ending.execution_id!r}"
-            return (codec or Codec.of(MISSING, what=what)).decode(outcome, what)
-        case "failed":
-            failed = failure(outcome)
-            raise ExecutionFailed(ending.execution_id, failed) from failed.exception
-        case "cancelled":
-            raise ExecutionCancelled(ending.execution_id, json.loads(outcome))
-        case "blocked":
-            details = load_divergence(outcome)
-            raise ExecutionBlocked(ending.execution_id, str(details), details) from Divergence(details)
-        case state:
-            raise ZartError(f"execution {ending.execution_id!r} is in the unknown state {state!r}")

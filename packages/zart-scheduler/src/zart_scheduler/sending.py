@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from zart_core import EventReceipt
-from zart_core.spi import encode_plain
+from zart_core.spi import Delivered, check_id, check_word, encode_plain, receipt
 from zart_scheduler.access import Access
-from zart_scheduler.answers import receipt
-from zart_scheduler.limits import check_id, check_word
 from zart_scheduler.store import executions
-from zart_scheduler.store.executions import Delivered
 from zart_scheduler.store.statement import Statement
 
 

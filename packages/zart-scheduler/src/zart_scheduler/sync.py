@@ -22,9 +22,8 @@ from zart_core import (
     UsageError,
     Workflow,
 )
-from zart_core.spi import MISSING, Duration
+from zart_core.spi import MISSING, Duration, ListOptions, PlainOptions, StartRequest, receipt
 from zart_scheduler.access import Access
-from zart_scheduler.answers import receipt
 from zart_scheduler.background import Background
 from zart_scheduler.borrowed import SyncConn
 from zart_scheduler.broadcasting import (
@@ -34,10 +33,10 @@ from zart_scheduler.broadcasting import (
     check_answer,
 )
 from zart_scheduler.handle import Handle
-from zart_scheduler.listing import ListOptions, list_page
-from zart_scheduler.requests import PlainOptions, StartRequest, SyncStartOptions
+from zart_scheduler.options import SyncStartOptions
+from zart_scheduler.pages import list_page
 from zart_scheduler.sending import event_statement
-from zart_scheduler.starting import handle_of, prepare_input, prepare_start, send_start
+from zart_scheduler.starting import handle_of, prepare_input, prepare_start, send_start, statement_of
 from zart_scheduler.store import workflows
 from zart_scheduler.store.statement import Statement
 from zart_scheduler.store.workflows import RegisteredWorkflow
@@ -231,7 +230,9 @@ class SyncClient:
     def _send(self, request: StartRequest, conn: object) -> SyncHandle[Any]:
         if conn is None:
             return self._handle(self._background.call(send_start(self._access, request, None)))
-        return self._handle(handle_of(self._access, request, self._run_in(conn, request.statement)))
+        return self._handle(
+            handle_of(self._access, request, self._run_in(conn, statement_of(request, in_callers=True)))
+        )
 
     def _handle(self, handle: Handle[R]) -> SyncHandle[R]:
         return SyncHandle(handle, self._background, self._run_in)

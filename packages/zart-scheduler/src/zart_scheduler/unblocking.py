@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zart_core import ExecutionNotFound, IllegalTransition, RunState, StoreConflict, UsageError
-from zart_core.spi import load_divergence, matches, shortest
+from zart_core.spi import check_reason, load_divergence, matches, shortest
 from zart_scheduler.access import Access
 from zart_scheduler.actors import this_process
-from zart_scheduler.limits import check_reason
 from zart_scheduler.store import repairs
 
 TRIES = 5

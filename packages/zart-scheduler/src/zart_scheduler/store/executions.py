@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from zart_core.spi import Cancelled, Delivered, Started
 from zart_scheduler.sql import queries
 from zart_scheduler.store.statement import Statement, nothing
 
@@ -28,25 +29,6 @@ DONE_CHANNEL = "zart_done"
 """Runs have ended."""
 
 
-class Started(NamedTuple):
-    """`run_id` and `workflow` are the stored ones, also on a conflict.
-
-    `owned`: a worker executes it, and a caller's transaction must not take it away.
-    """
-
-    status: Literal["created", "existing", "restarted", "conflict", "owned"]
-    run_id: UUID
-    workflow: str
-
-
-class Delivered(NamedTuple):
-    """`state` is the run's, where it was `terminal`."""
-
-    status: Literal["unknown", "terminal", "duplicate", "mismatch", "kept", "consumed"]
-    event_id: int | None
-    state: str | None
-
-
 class Broadcast(NamedTuple):
     """What became of a broadcast; `event_id` is that of the first if it was sent before."""
 
@@ -59,13 +41,6 @@ class Met(NamedTuple):
 
     after: int | None
     skipped: int
-
-
-class Cancelled(NamedTuple):
-    """`state` is what the run is in now, None if there is none."""
-
-    status: Literal["unknown", "cancelled", "requested", "noop", "terminal"]
-    state: str | None
 
 
 def start(

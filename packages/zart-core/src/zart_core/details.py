@@ -7,21 +7,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from zart_core import (
+from zart_core.divergence import load as load_divergence
+from zart_core.faults import failure
+from zart_core.identity import Identity
+from zart_core.naming import shortest
+from zart_core.records import (
     AttemptDetails,
     EventDetails,
     ExecutionDetails,
     ExecutionTree,
     Failure,
-    RunState,
     RunSummary,
     StepDetails,
-    StepState,
     WaitingFor,
 )
-from zart_core.spi import Identity, failure, load_divergence, shortest
-from zart_scheduler.payloads import plain
-from zart_scheduler.store.reads import AttemptRow, ChildRow, EventRow, RunRow, SpawnedRow, StepRow, WaitRow
+from zart_core.rows import AttemptRow, ChildRow, EventRow, RunRow, SpawnedRow, StepRow, WaitRow
+from zart_core.states import RunState, StepState
+from zart_core.untyped import plain
 
 _KINDS = {
     "s": "step",

@@ -1,20 +1,56 @@
-"""What the database answered to a start, an event or a cancel -> what the caller gets, or an error. Pure."""
+"""What the store answered to a start, an event, a cancel or a wait -> what the caller gets, or an error. Pure."""
 
 from __future__ import annotations
 
-from typing import assert_never
+import json
+from typing import Any, Literal, NamedTuple, assert_never
+from uuid import UUID
 
-from zart_core import (
-    EventReceipt,
+from zart_core.codec import MISSING, Codec
+from zart_core.divergence import load as load_divergence
+from zart_core.errors import (
+    Divergence,
+    ExecutionBlocked,
+    ExecutionCancelled,
     ExecutionConflict,
+    ExecutionFailed,
     ExecutionNotFound,
     IllegalTransition,
     RunFinished,
-    RunState,
     StoreConflict,
+    ZartError,
 )
-from zart_scheduler.requests import StartRequest
-from zart_scheduler.store.executions import Cancelled, Delivered, Started
+from zart_core.faults import failure
+from zart_core.records import EventReceipt
+from zart_core.requests import StartRequest
+from zart_core.rows import Ending
+from zart_core.states import RunState
+
+
+class Started(NamedTuple):
+    """`run_id` and `workflow` are the stored ones, also on a conflict.
+
+    `owned`: a worker executes it, and a caller's transaction must not take it away.
+    """
+
+    status: Literal["created", "existing", "restarted", "conflict", "owned"]
+    run_id: UUID
+    workflow: str
+
+
+class Delivered(NamedTuple):
+    """`state` is the run's, where it was `terminal`."""
+
+    status: Literal["unknown", "terminal", "duplicate", "mismatch", "kept", "consumed"]
+    event_id: int | None
+    state: str | None
+
+
+class Cancelled(NamedTuple):
+    """`state` is what the run is in now, None if there is none."""
+
+    status: Literal["unknown", "cancelled", "requested", "noop", "terminal"]
+    state: str | None
 
 
 def existed(request: StartRequest, answer: Started) -> bool:
@@ -84,3 +120,32 @@ def cancelled(execution_id: str, answer: Cancelled) -> RunState:
             return RunState.RUNNING
         case other:
             assert_never(other)
+
+
+def result_of(ending: Ending, codec: Codec | None) -> Any:
+    """Return the result of an execution that has ended, decoded by `codec`, or as plain JSON without one.
+
+    Raises:
+        ExecutionNotFound: There is no such execution.
+        ExecutionFailed: The run failed; the original exception, where it can be had, is the cause too.
+        ExecutionCancelled: It was cancelled.
+        ExecutionBlocked: A person has to look at it.
+        PayloadInvalid: The result does not have the shape that `codec` stands for.
+    """
+    outcome = ending.outcome or b"null"
+    match ending.state:
+        case None:
+            raise ExecutionNotFound(ending.execution_id)
+        case "completed":
+            what = f"result of execution {ending.execution_id!r}"
+            return (codec or Codec.of(MISSING, what=what)).decode(outcome, what)
+        case "failed":
+            failed = failure(outcome)
+            raise ExecutionFailed(ending.execution_id, failed) from failed.exception
+        case "cancelled":
+            raise ExecutionCancelled(ending.execution_id, json.loads(outcome))
+        case "blocked":
+            details = load_divergence(outcome)
+            raise ExecutionBlocked(ending.execution_id, str(details), details) from Divergence(details)
+        case state:
+            raise ZartError(f"execution {ending.execution_id!r} is in the unknown state {state!r}")

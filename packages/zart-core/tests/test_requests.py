@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from zart_core import InvalidText, Invocation, PayloadInvalid, UsageError, Workflow
-from zart_scheduler import call
-from zart_scheduler.requests import invocation_of, named_arguments, new_run_id, start_request
+from zart_core.spi import invocation_of, named_arguments, new_run_id, start_request
 
 
 async def _ship(order_id: str) -> None: ...
@@ -15,7 +14,7 @@ ship: Workflow[[str], None] = Workflow(_ship, "ship", version="3", queue="shippi
 
 
 def _parameters(workflow: Any, **options: Any) -> Any:
-    return start_request(workflow, b"{}", options).statement.params
+    return start_request(workflow, b"{}", options)._asdict()
 
 
 def test_the_workflows_own_queue_priority_and_version_stand() -> None:
@@ -67,7 +66,7 @@ def test_an_unknown_option_is_no_argument_of_the_workflow() -> None:
 
 def test_a_target_is_a_workflow_an_invocation_or_a_name() -> None:
     assert invocation_of(ship, ("7",)) == Invocation(ship, ("7",), {})
-    assert invocation_of("ship", ("7",)) == call("ship", "7")
+    assert invocation_of("ship", ("7",)) == Invocation("ship", ("7",), {})
     assert invocation_of(ship.call("7"), ()) == Invocation(ship, ("7",), {})
     with pytest.raises(UsageError, match="not to both"):
         invocation_of(ship.call("7"), ("8",))

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from zart_core import UsageError
-from zart_scheduler.limits import aware, check_id, check_reason, check_tags, check_word
+from zart_core.limits import aware, check_id, check_reason, check_tags, check_word
 
 
 @pytest.mark.parametrize("text", ["", "x" * 256, "a~b", "a\nb", "a\0b", "\x7f", "\ud800", 7, None])

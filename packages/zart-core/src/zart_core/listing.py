@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, TypedDict
+from typing import Final, NamedTuple, TypedDict
 from uuid import UUID
 
-from zart_core import Page, RunState, RunSummary, UsageError
-from zart_scheduler.access import Access
-from zart_scheduler.limits import aware, check_tags
-from zart_scheduler.store.reads import RunFilter, list_runs
+from zart_core.errors import UsageError
+from zart_core.limits import aware, check_tags
+from zart_core.records import Page, RunSummary
+from zart_core.rows import RunFilter
+from zart_core.states import RunState
 
 MAX_PAGE: Final = 1000
 """Most runs of one page."""
@@ -46,8 +47,16 @@ class ListOptions(TypedDict, total=False):
     cursor: str | None
 
 
-async def list_page(access: Access, options: ListOptions) -> Page[RunSummary]:
-    """Return one page of runs, newest first.
+class ListRequest(NamedTuple):
+    """Which page of which list. `after` names the last run of the page before it."""
+
+    wanted: RunFilter
+    limit: int
+    after: tuple[datetime, UUID] | None
+
+
+def list_request(options: ListOptions) -> ListRequest:
+    """Return what `options` ask for.
 
     Raises:
         UsageError: A filter or the cursor cannot be.
@@ -58,8 +67,11 @@ async def list_page(access: Access, options: ListOptions) -> Page[RunSummary]:
     limit, cursor = options.get("limit", 50), options.get("cursor")
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
         raise UsageError(f"limit must be a whole number from 1 to {MAX_PAGE}, not {limit!r}")
-    after = None if cursor is None else _parse(cursor)
-    found = await access.read(list_runs(_filter(options), limit + 1, after))
+    return ListRequest(_filter(options), limit, None if cursor is None else _parse(cursor))
+
+
+def page_of(found: Sequence[RunSummary], limit: int) -> Page[RunSummary]:
+    """Return the page of at most `limit` of the runs that were `found`; there is a next one if there were more."""
     return Page(list(found[:limit]), _cursor(found[limit - 1]) if len(found) > limit else None)
 
 

@@ -6,25 +6,21 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 from uuid import UUID, uuid4
 
-from zart_core import Invocation, PayloadInvalid, UsageError, Workflow
-from zart_core.spi import Duration, input_hash, seconds
-from zart_scheduler.actors import this_process
-from zart_scheduler.borrowed import Conn, SyncConn
-from zart_scheduler.limits import aware, check_id, check_tags, check_word
-from zart_scheduler.store import executions
-from zart_scheduler.store.executions import Started
-from zart_scheduler.store.statement import Statement
-from zart_scheduler.store.workflows import RegisteredWorkflow
+from zart_core.arguments import input_hash
+from zart_core.definition import Invocation, Workflow
+from zart_core.duration import Duration, seconds
+from zart_core.errors import PayloadInvalid, UsageError
+from zart_core.limits import aware, check_id, check_tags, check_word
 
 _PRIORITIES = range(-32768, 32768)
 _CONFLICTS = ("return", "restart", "reject")
 
 
 class PlainOptions(TypedDict, total=False):
-    """The options of every start but `conn`; what is None or left out has its default.
+    """The options of every start; what is None or left out has its default.
 
     Keys:
         execution_id: Who starts the same id with the same workflow and input again gets the same execution.
@@ -47,36 +43,39 @@ class PlainOptions(TypedDict, total=False):
     on_conflict: Literal["return", "restart", "reject"]
 
 
-class StartOptions(PlainOptions, total=False):
-    """The options of a start.
+class Registered(Protocol):
+    """Where the starts of a workflow go that say nothing else."""
 
-    Keys:
-        conn: A psycopg or SQLAlchemy connection, or a session, in a transaction: the execution exists if and only
-            if that commits.
-    """
+    @property
+    def queue(self) -> str:
+        """Where they wait for a worker."""
+        ...
 
-    conn: Conn | None
-
-
-class SyncStartOptions(PlainOptions, total=False):
-    """The options of a blocking start.
-
-    Keys:
-        conn: A psycopg or SQLAlchemy connection, or a session, in a transaction: the execution exists if and only
-            if that commits.
-    """
-
-    conn: SyncConn | None
+    @property
+    def priority(self) -> int:
+        """Which go first."""
+        ...
 
 
 class StartRequest(NamedTuple):
-    """A start, ready to be sent. Sending it again is the same start: its ids are its own."""
+    """A start, ready to be sent. Sending it again is the same start: its ids are its own.
+
+    `version` is empty if the first claim is to bind it; `delay` is in seconds.
+    """
 
     execution_id: str
     run_id: UUID
     workflow: str
+    version: str
+    input: bytes
+    input_hash: bytes
+    queue: str
+    priority: int
+    tags: Mapping[str, str]
+    delay: float | None
+    at: datetime | None
     reject: bool
-    statement: Statement[Started]
+    restart: bool
     definition: Workflow[Any, Any] | None
 
 
@@ -102,7 +101,7 @@ def start_request(
     workflow: Workflow[Any, Any] | str,
     stored: bytes,
     options: Mapping[str, Any],
-    registered: RegisteredWorkflow | None = None,
+    registered: Registered | None = None,
 ) -> StartRequest:
     """Return the start of `workflow` with the input `stored`, a canonical JSON object by parameter name.
 
@@ -112,7 +111,7 @@ def start_request(
         UsageError: An option cannot be.
         TypeError: There is no such option.
     """
-    if unknown := options.keys() - StartOptions.__annotations__.keys():
+    if unknown := options.keys() - PlainOptions.__annotations__.keys():
         raise TypeError(
             f"start() has no option {min(unknown)!r}; a workflow's keyword arguments go into `workflow.call(...)`"
         )
@@ -121,23 +120,22 @@ def start_request(
     given_id, at, on_conflict = options.get("execution_id"), options.get("at"), _on_conflict(options)
     execution_id = str(uuid4()) if given_id is None else check_id("an execution's id", given_id)
     run_id = new_run_id()
-    statement = executions.start(
-        execution_id,
-        run_id,
-        name,
-        input_hash=input_hash(stored),
-        input=stored,
+    return StartRequest(
+        execution_id=execution_id,
+        run_id=run_id,
+        workflow=name,
         version=definition.version if definition else "",
+        input=stored,
+        input_hash=input_hash(stored),
         queue=_queue(options.get("queue"), definition or registered),
         priority=_priority(options.get("priority"), definition or registered),
         tags=check_tags(options.get("tags")),
         delay=_delay(options.get("delay"), at),
         at=None if at is None else aware("at", at),
+        reject=on_conflict == "reject",
         restart=on_conflict == "restart",
-        in_callers=options.get("conn") is not None,
-        actor=this_process(),
+        definition=definition,
     )
-    return StartRequest(execution_id, run_id, name, on_conflict == "reject", statement, definition)
 
 
 def named_arguments(
@@ -166,13 +164,13 @@ def new_run_id() -> UUID:
     return UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise)
 
 
-def _queue(given: str | None, workflow: Workflow[Any, Any] | RegisteredWorkflow | None) -> str:
+def _queue(given: str | None, workflow: Registered | None) -> str:
     if given is not None:
         return check_word("queue", given)
     return workflow.queue if workflow else "default"
 
 
-def _priority(given: int | None, workflow: Workflow[Any, Any] | RegisteredWorkflow | None) -> int:
+def _priority(given: int | None, workflow: Registered | None) -> int:
     if given is None:
         return workflow.priority if workflow else 0
     if isinstance(given, bool) or not isinstance(given, int) or given not in _PRIORITIES:

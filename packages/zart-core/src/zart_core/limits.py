@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from zart_core import ConfigurationError, UsageError
-from zart_core.spi import check_name
+from zart_core.errors import ConfigurationError, UsageError
+from zart_core.identity import check_name
 
 MAX_ID: Final = 255
 """Longest id of an execution, and longest idempotency key, in characters."""
