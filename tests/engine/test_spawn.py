@@ -29,6 +29,7 @@ from zart_core import (
     WrongTask,
     as_completed,
     context,
+    continue_as_new,
     fan_out,
     saga,
     sleep,
@@ -553,6 +554,16 @@ def test_a_rollback_may_spawn_and_the_replay_before_it_begins_nothing(evict: boo
     life = live(body, script=script, evict=evict)
     assert life.state == "cancelled"
     assert done() == ["done", "undone"]
+
+
+def test_a_run_does_not_continue_as_new_beside_an_open_handle() -> None:
+    async def body(first: bool) -> str:
+        handle = spawn(slow("a", 5))
+        with pytest.raises(UsageError, match="slow"):
+            await continue_as_new(False)
+        return await handle
+
+    assert live(body, True).value == "a"
 
 
 # -- misuse

@@ -7,11 +7,12 @@ import logging
 from collections import Counter
 from typing import Any
 
+import psycopg
 import pytest
-from tests.support import spawning
+from tests.support import deposits, spawning
 from tests.support.cluster import LEASE, Cluster, until
 
-from zart_core import RunState, StepState
+from zart_core import ExecutionFailed, RunState, StepState
 from zart_scheduler import Client, Worker, WorkerConfig
 
 pytestmark = pytest.mark.anyio
@@ -45,8 +46,8 @@ async def test_one_slot_is_enough_since_the_body_parks(cluster: Cluster) -> None
 
 async def test_other_workers_take_part(cluster: Cluster) -> None:
     async with Client(cluster.url) as client:
-        workers = [await cluster.worker(concurrency=2) for _ in range(2)]
-        assert await (await client.start(spawning.spread, 8, 0.1)).result(30) == 28
+        workers = [await cluster.worker(concurrency=2, lease="20s") for _ in range(2)]
+        assert await (await client.start(spawning.spread, 8, 0.1)).result(60) == 28
     assert {entry["pid"] for entry in cluster.entries()} == {worker.pid for worker in workers}
     assert Counter(cluster.effects()) == {"job": 8, "tail": 1}
 
@@ -192,6 +193,69 @@ async def test_a_graceful_stop_finishes_the_step_that_runs_and_hands_the_rest_ba
         async with Worker(client, spawning, config=CONFIG):
             assert await handle.result(20) == 15
     assert Counter(cluster.effects()) == {"job": 6, "tail": 1}
+
+
+@pytest.fixture
+def _table(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(deposits.TABLE)
+
+
+async def _deposited(cluster: Cluster) -> list[int]:
+    return [row["n"] for row in await cluster.rows("SELECT n FROM deposits ORDER BY n")]
+
+
+@pytest.mark.usefixtures("_table")
+async def test_the_effect_of_a_spawned_step_commits_with_its_record(cluster: Cluster) -> None:
+    async with Client(cluster.url) as client, Worker(client, spawning, config=CONFIG):
+        assert await (await client.start(spawning.depositing, 6)).result(30) == 15
+    assert await _deposited(cluster) == list(range(6))
+    assert await _none(cluster)
+
+
+@pytest.mark.usefixtures("_table")
+async def test_the_effect_of_a_spawned_step_that_was_cancelled_is_rolled_back(cluster: Cluster) -> None:
+    async with Client(cluster.url) as client, Worker(client, spawning, config=CONFIG):
+        handle = await client.start(spawning.depositing_in_vain)
+        await until(lambda: cluster.effects() == ["deposit"])
+        await handle.send_event("now")
+        assert await handle.result(20) == "cancelled"
+        await until(lambda: _none(cluster), what="its task to go")
+    assert await _deposited(cluster) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_table")
+@pytest.mark.parametrize("point", ["after-effect", "before-commit", "after-commit"])
+async def test_a_kill_at_the_commit_of_a_spawned_step_leaves_one_effect(cluster: Cluster, point: str) -> None:
+    async with Client(cluster.url) as client:
+        handle = await client.start(spawning.depositing, 2)
+        victim = await cluster.worker(crash_at=f"{point}:deposit")
+        await victim.died()
+        async with Worker(client, spawning, config=SHORT):
+            assert await handle.result(LEASE + 15) == 1
+    assert await _deposited(cluster) == [0, 1]
+    assert await _none(cluster)
+
+
+async def test_a_failed_spawned_step_is_retried_in_its_run_and_heartbeats_are_kept(cluster: Cluster) -> None:
+    async with Client(cluster.url) as client, Worker(client, spawning, config=CONFIG):
+        handle = await client.start(spawning.mooding)
+        with pytest.raises(ExecutionFailed):
+            await handle.result(20)
+        await handle.retry_step()
+        assert await handle.result(20) == "1 {'times': 2}"
+    assert cluster.effects() == ["job", "moody", "moody", "moody"]
+
+
+async def test_a_rerun_keeps_the_spawned_steps_before_the_failed_one(cluster: Cluster) -> None:
+    async with Client(cluster.url) as client, Worker(client, spawning, config=CONFIG):
+        handle = await client.start(spawning.mooding)
+        with pytest.raises(ExecutionFailed):
+            await handle.result(20)
+        await handle.rerun()
+        assert await handle.result(20) == "1 None"
+    assert cluster.effects() == ["job", "moody", "moody", "moody"]
 
 
 async def test_a_step_whose_code_is_not_here_is_left_to_another_worker(

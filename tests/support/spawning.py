@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+from tests.support.deposits import deposit, deposit_in_thread
 from tests.support.workflows import take_effect
 from zart_core import (
     StepFailed,
@@ -13,6 +14,8 @@ from zart_core import (
     as_completed,
     context,
     fan_out,
+    heartbeat,
+    last_heartbeat,
     sleep,
     spawn,
     wait_all,
@@ -150,3 +153,40 @@ async def dozing() -> int:
     handle = spawn(job(1, 0.3))
     await sleep("nap", 0.1)
     return await handle
+
+
+@durable("spawn-deposits")
+async def depositing(steps: int, seconds: float = 0) -> int:
+    """Spawn steps that write in their own transactions, async ones and sync ones in turn."""
+    calls = [deposit(n, seconds) if n % 2 else deposit_in_thread(n, seconds) for n in range(steps)]
+    return sum(await wait_all(*(spawn(call) for call in calls)))
+
+
+@durable("spawn-deposit-in-vain")
+async def depositing_in_vain() -> str:
+    """Cancel a step while its transaction is open."""
+    handle = spawn(deposit(1, 0.5))
+    await wait_for_event("now")
+    await handle.cancel()
+    try:
+        await handle
+    except StepFailed as error:
+        return error.kind
+    return "it ended"
+
+
+@step("moody", retry="fixed(1, 10ms)")
+async def moody() -> str:
+    """Fail twice, then succeed, and tell what the last attempt has seen of the first."""
+    before = last_heartbeat()
+    times = take_effect()
+    heartbeat({"times": times})
+    if times < 3:
+        raise Flaw(times)
+    return str(before)
+
+
+@durable("spawn-moody")
+async def mooding() -> str:
+    first = await spawn(job(1))
+    return f"{first} {await spawn(moody())}"

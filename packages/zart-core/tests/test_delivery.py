@@ -70,6 +70,19 @@ def test_an_outcome_is_delivered_once_it_is_entered_with_a_turn(loop: asyncio.Ab
     assert found[1].turn == 7
 
 
+def test_a_turn_that_is_open_holds_back_what_shares_it(loop: asyncio.AbstractEventLoop) -> None:
+    """One collect gives many outcomes its turn; another answer may tell of one of them first."""
+    chosen = delivery()
+    turn = chosen.take_turn()
+    for name in "ab":
+        chosen.expect(waiting(loop, name), None)
+    chosen.enter(record("b", turn))
+    assert taken(chosen) == []
+    chosen.release(turn)
+    chosen.enter(record("a", turn))
+    assert taken(chosen) == ["a", "b"]
+
+
 def test_a_turn_that_is_open_holds_back_all_later_ones(loop: asyncio.AbstractEventLoop) -> None:
     chosen = delivery(epoch=3)
     first, second = chosen.take_turn(), chosen.take_turn()

@@ -1,7 +1,7 @@
 """The one order in which outcomes reach a body (L11): by turn, one at a time, live and on replay.
 
-A turn that was taken and is not answered yet holds back all later ones: an outcome never overtakes another because
-its commit was heard of first.
+A turn that was taken and is not answered yet holds back its own outcomes and all later ones: an outcome never overtakes
+another because its commit was heard of first.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Delivery:
         """Return the outcome with the lowest turn among the waiting calls, unless an earlier turn is still open."""
         while self._deliverable:
             turn, identity = self._deliverable[0]
-            if self._held and turn > next(iter(self._held)):
+            if self._held and turn >= next(iter(self._held)):  # what shares its turn may come before it
                 return None
             heappop(self._deliverable)
             if self._latest is not None and (turn, identity) >= self._latest:
