@@ -177,6 +177,15 @@ def make_leaf(chance: random.Random, kind: str) -> Node:
     return (kind,)
 
 
+def make_waits(chance: random.Random) -> Node:
+    """Return a program of branches that wait for one name, one of them in a race that may cancel its wait."""
+    wait, nap = ("event", "x", None), ("sleep", chance.choice((1, 5, 12)))
+    raced = ("race", True, [wait, chance.choice((nap, ("bare",), ("slow",)))])
+    nodes = [raced, wait, chance.choice((raced, wait))]
+    chance.shuffle(nodes)
+    return ("par", False, nodes)
+
+
 def make_order_free(chance: random.Random, depth: int = 0) -> Node:
     """Return a random program whose outcome does not depend on who is first."""
     kind = chance.choice(("step", "bare") if depth >= 3 else ("step", "bare", *ORDER_FREE, *ORDER_FREE))

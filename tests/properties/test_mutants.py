@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.properties.trials import Found, order_free_trial, trial
+from tests.properties.trials import Found, mailbox_trial, order_free_trial, trial
 from tests.support import virtual_time
 from tests.support.memory_host import Chaos, MemoryHost
 from tests.support.memory_store import Answer, MemoryStore, SpawnedTask
@@ -293,7 +293,7 @@ MUTANTS: list[tuple[Plant, Trial, int]] = [
     (results_of_cancelled_steps_are_recorded, trial, 120),
     (stale_cache_epoch, trial, 0),
     (busy_items_keep_their_turn, trial, 0),
-    (freed_events_go_to_the_box_only, trial, 0),
+    (freed_events_go_to_the_box_only, mailbox_trial, 0),
     (spawned_ends_get_a_turn_from_outside, trial, 0),
     (a_cancel_replaces_the_outcome, trial, 0),
     (a_spawn_does_not_look_for_its_record, trial, 0),

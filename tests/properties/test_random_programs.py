@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.properties.programs import BRANCHES
-from tests.properties.trials import Found, order_free_trial, stopped_trial, trial
+from tests.properties.trials import Found, mailbox_trial, order_free_trial, stopped_trial, trial
 from tests.support import virtual_time
 
 PROGRAMS = int(os.environ.get("ZART_FUZZ_PROGRAMS", "300"))
@@ -78,6 +78,10 @@ def share(found: list[Found], *names: str) -> float:
 
 
 @pytest.mark.slow
+def test_of_the_waits_for_one_name_none_lies_beside_its_event() -> None:
+    virtual_time.run(try_many(mailbox_trial, range(SEED, SEED + PROGRAMS // 4)))
+
+
 def test_branches_keep_their_identity_whatever_delays_them_and_whatever_is_inserted() -> None:
     virtual_time.run(try_many(order_free_trial, range(SEED, SEED + PROGRAMS // 4)))
 

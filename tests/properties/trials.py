@@ -44,7 +44,18 @@ async def trial(seed: int, host_type: type[MemoryHost] = MemoryHost) -> Found:
     """Live one random program, replay it, and continue it from two of its crashes."""
     chance = random.Random(seed)
     program = ("seq", False, [programs.make(chance) for _ in range(chance.randrange(1, 4))])
-    found = Found(seed, program)
+    return await _lived(Found(seed, program), chance, host_type)
+
+
+async def mailbox_trial(seed: int, host_type: type[MemoryHost] = MemoryHost) -> Found:
+    """The same with a program of waits for one name, of which races cancel some."""
+    chance = random.Random(seed)
+    program = ("seq", False, [programs.make_waits(chance) for _ in range(3)])
+    return await _lived(Found(seed, program), chance, host_type)
+
+
+async def _lived(found: Found, chance: random.Random, host_type: type[MemoryHost]) -> Found:
+    program = found.program
     life = Life(program, chance, host_type)
     await life.live()
     found.violations += life.violations()
