@@ -82,6 +82,7 @@ def test_of_the_waits_for_one_name_none_lies_beside_its_event() -> None:
     virtual_time.run(try_many(mailbox_trial, range(SEED, SEED + PROGRAMS // 4)))
 
 
+@pytest.mark.slow
 def test_branches_keep_their_identity_whatever_delays_them_and_whatever_is_inserted() -> None:
     virtual_time.run(try_many(order_free_trial, range(SEED, SEED + PROGRAMS // 4)))
 
