@@ -70,6 +70,10 @@ class Answer:
     seconds: float | None = None
 
 
+def _hear_nothing(_identities: list[str]) -> None:
+    """What listens until a test does. By name: stores are pickled to go to another Python."""
+
+
 @dataclass
 class MemoryStore:
     """The rows of one run."""
@@ -101,7 +105,7 @@ class MemoryStore:
     accepted: set[str] = field(default_factory=set)
     """Calls that somebody has vouched for."""
 
-    on_unsee: Callable[[list[str]], None] = field(default=lambda _identities: None, repr=False)
+    on_unsee: Callable[[list[str]], None] = field(default=_hear_nothing, repr=False)
     """Called with the calls whose outcomes are said to be unseen, when that is committed."""
 
     def copy(self) -> MemoryStore:
@@ -113,7 +117,7 @@ class MemoryStore:
             failures=dict(self.failures),
             waits=dict(self.waits),
             mailbox=list(self.mailbox),
-            on_unsee=lambda _identities: None,
+            on_unsee=_hear_nothing,
             consumed=dict(self.consumed),
             children=dict(self.children),
             born=list(self.born),
