@@ -44,6 +44,19 @@ async def test_one_slot_is_enough_since_the_body_parks(cluster: Cluster) -> None
         assert await (await client.start(spawning.spread, 3)).result(20) == 3
 
 
+async def test_an_end_waits_for_whoever_holds_its_runs_row(cluster: Cluster) -> None:
+    """A user's transaction may, as with an event that it has sent and not committed yet."""
+    async with Client(cluster.url) as client, Worker(client, spawning, config=CONFIG):
+        handle = await client.start(spawning.leaving_room, 0.2)
+        await until(lambda: cluster.effects() == ["job"])
+        body = "SELECT 1 FROM zart_tasks WHERE kind = 'b' FOR UPDATE"
+        async with cluster.holding(body):
+            await asyncio.sleep(0.5)  # longer than the step takes
+            active = "SELECT count(*) FROM zart_tasks WHERE kind = 's' AND state = 'a'"
+            assert await cluster.value(active) == 1
+        assert await handle.result(20) == 1
+
+
 async def test_other_workers_take_part(cluster: Cluster) -> None:
     async with Client(cluster.url) as client:
         workers = [await cluster.worker(concurrency=2, lease="20s") for _ in range(2)]

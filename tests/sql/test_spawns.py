@@ -134,7 +134,7 @@ def test_an_end_whose_run_is_held_by_a_users_transaction_is_busy_and_nothing_wai
 
     ending = scene.session().later(flush(worker, finishes=[finish(task)]))
     assert not ending.blocked()
-    assert verdicts(ending.result()) == ["busy"]
+    assert verdicts(ending.result()) == [f"busy {STEP}"]
     assert scene.task(task) == "a"
     user.commit()
     assert verdicts(scene.flush(worker, finishes=[finish(task)])) == ["ended"]

@@ -190,3 +190,8 @@ async def moody() -> str:
 async def mooding() -> str:
     first = await spawn(job(1))
     return f"{first} {await spawn(moody())}"
+
+
+@durable("spawn-room")
+async def leaving_room(seconds: float) -> int:
+    return await spawn(job(1, seconds))

@@ -62,7 +62,7 @@ def test_a_park_under_way_makes_the_end_busy_and_the_next_try_wakes_the_run(scen
     assert verdicts(parking.do(flush(owner, parks=[park(run, STEP)]))) == ["parked"]
     ending = scene.session().later(flush(other, finishes=[finish(task)]))
     assert not ending.blocked()
-    assert verdicts(ending.result()) == ["busy"]
+    assert verdicts(ending.result()) == [f"busy {STEP}"]
     parking.commit()
     assert scene.task(run) == "w"
     assert verdicts(scene.flush(other, finishes=[finish(task)])) == ["ended"]
@@ -113,7 +113,7 @@ def test_an_end_beside_the_end_of_its_run_is_dropped(scene: Scene) -> None:
     over.do(flush(owner, ends=[end(run)]))
     ending = scene.session().later(flush(other, finishes=[finish(task)]))
     assert not ending.blocked()
-    assert verdicts(ending.result()) == ["busy"]
+    assert verdicts(ending.result()) == [f"busy {STEP}"]
     over.commit()
     assert verdicts(scene.flush(other, finishes=[finish(task)])) == ["ended"]
     assert scene.journal(run) == {}

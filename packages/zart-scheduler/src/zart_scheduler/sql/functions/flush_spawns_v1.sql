@@ -66,7 +66,8 @@ BEGIN
   RETURN QUERY
   SELECT CASE WHEN r.t = ANY (v_over) OR (p_resend AND t.task_id IS NULL) THEN 'ended'
               WHEN t.epoch = r.e AND t.worker_id = p_worker THEN 'busy' ELSE 'lost' END,
-         r.t, NULL, NULL::bigint, NULL, NULL, NULL::bytea, NULL::float8
+         r.t, CASE WHEN t.epoch = r.e AND t.worker_id = p_worker THEN t.parent_ident END,
+         NULL::bigint, NULL, NULL, NULL::bytea, NULL::float8
   FROM jsonb_to_recordset(p_items) AS r(t uuid, e integer)
   LEFT JOIN LATERAL (SELECT * FROM zart_tasks t WHERE t.task_id = r.t OFFSET 0) t ON true;
 END $$;
